@@ -1,0 +1,32 @@
+/**
+ * The seam to the queue that wakes runners up. It owns nothing: the record decides who may run what, and an entry that is
+ * lost, doubled or late costs time, never correctness. One implementation: BullMQ.
+ */
+import type { FunctionKey } from "./invocation.ts";
+import type { Attempt } from "./state-store.ts";
+
+export interface Queue {
+  /** Adding the same id and generation again is harmless. Throws `redis_unavailable` within about 2 s: whether it was stored is then unknown. */
+  add(key: FunctionKey, entry: Attempt): Promise<void>;
+  /** Entries waiting, not those taken. */
+  depth(key: FunctionKey): Promise<number>;
+  /** Is the entry waiting, or taken by a reader that still renews it? */
+  has(key: FunctionKey, entry: Attempt): Promise<boolean>;
+  /** For a runner that serves the function. `reader` names it and stays the same across restarts. */
+  open(key: FunctionKey, reader: string): Promise<QueueReader>;
+  /** Removes the queue and all its entries. */
+  remove(key: FunctionKey): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface QueueReader {
+  /** Takes the next entry without waiting; `undefined` when there is none. */
+  next(): Promise<Attempt | undefined>;
+  /** The entry is done with, whatever became of it. One that is gone already is no error. Works for entries taken before a restart. */
+  acknowledge(entry: Attempt): Promise<void>;
+  /** Gives a taken entry back to the front. */
+  putBack(entry: Attempt): Promise<void>;
+  /** Keeps taken entries from going back by themselves. */
+  renew(entries: Attempt[]): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config";
+
+/** `quick` holds what needs no container; `full` adds the suites that start real ones. */
+export default defineConfig({
+  test: {
+    testTimeout: 30_000,
+    hookTimeout: 120_000,
+    projects: [
+      { extends: true, test: { name: "quick", include: ["test/{unit,contract,faults}/**/*.test.ts"] } },
+      { extends: true, test: { name: "full", include: ["test/{docker,e2e}/**/*.test.ts"], testTimeout: 180_000, hookTimeout: 300_000 } },
+    ],
+  },
+});
