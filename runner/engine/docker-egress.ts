@@ -1,0 +1,112 @@
+/** Makes a fabric's egress network with its rules, and says whether containers may use it. */
+import { readFile } from "node:fs/promises";
+import { askDocker, askDockerUnless, type DockerClient } from "../../core/docker-client.ts";
+import { FabricError, fail } from "../../core/errors.ts";
+import { type EgressNetwork, egressNetwork, type FirewallPolicy, resolversOf } from "./docker-network.ts";
+import {
+  firewallStands,
+  type HostCommand,
+  helperCommand,
+  installFirewall,
+  localCommand,
+  removeFirewall,
+  seesBridge,
+} from "./firewall.ts";
+
+export interface EgressOptions {
+  /** Private ranges functions may reach all the same, as CIDR. */
+  allow?: string[];
+  /** Name servers functions may ask; default: those of the host's /etc/resolv.conf. */
+  resolvers?: string[];
+  /** An image with iptables, for a runner that is not in the host's network namespace or not root. */
+  firewallImage?: string;
+  /** The operator accepts egress without rules where they cannot be installed. */
+  allowOpenEgress?: boolean;
+}
+
+export interface Egress {
+  network: EgressNetwork;
+  notices: string[];
+  /** Throws `container_start_failed` where egress is not to be had; puts rules back that somebody flushed. */
+  admit(): Promise<void>;
+}
+
+/** How long rules found in place are believed. */
+const RECHECK_MS = 30_000;
+
+async function makeNetwork(docker: DockerClient, fabric: string, network: EgressNetwork): Promise<void> {
+  const found = await askDockerUnless([404], () => docker.getNetwork(network.name).inspect());
+  if (found) return;
+  // 409: another runner of this fabric on the same daemon was faster.
+  await askDockerUnless([409], () =>
+    docker.createNetwork({
+      Name: network.name,
+      CheckDuplicate: true,
+      Driver: "bridge",
+      EnableIPv6: false,
+      Labels: { "fabric.id": fabric },
+      Options: {
+        "com.docker.network.bridge.name": network.bridge,
+        "com.docker.network.bridge.enable_icc": "false",
+      },
+    } as Parameters<DockerClient["createNetwork"]>[0]),
+  );
+}
+
+async function hostCommand(docker: DockerClient, network: EgressNetwork, options: EgressOptions): Promise<HostCommand> {
+  if (seesBridge(network) && process.getuid?.() === 0) return localCommand;
+  if (options.firewallImage) return helperCommand(docker, options.firewallImage);
+  return fail("engine_unavailable", "the runner is not root in the host's network, and no helper image is configured");
+}
+
+export async function prepareEgress(docker: DockerClient, fabric: string, options: EgressOptions): Promise<Egress> {
+  const network = egressNetwork(fabric);
+  await makeNetwork(docker, fabric, network);
+  const resolvers = options.resolvers ?? resolversOf(await readFile("/etc/resolv.conf", "utf8"));
+  const policy: FirewallPolicy = { resolvers, allow: options.allow ?? [] };
+
+  let run: HostCommand;
+  try {
+    run = await hostCommand(docker, network, options);
+    await installFirewall(run, network, policy);
+  } catch (thrown) {
+    if (!(thrown instanceof FabricError)) throw thrown;
+    return withoutRules(network, thrown.message, options.allowOpenEgress === true);
+  }
+
+  let believedUntil = performance.now() + RECHECK_MS;
+  return {
+    network,
+    notices: [],
+    async admit() {
+      if (performance.now() < believedUntil) return;
+      if (!(await firewallStands(run, network))) await installFirewall(run, network, policy);
+      believedUntil = performance.now() + RECHECK_MS;
+    },
+  };
+}
+
+function withoutRules(network: EgressNetwork, reason: string, consented: boolean): Egress {
+  const why = `Egress rules cannot be installed (${reason}).`;
+  return {
+    network,
+    notices: [
+      consented
+        ? `${why} By the operator's consent functions with network "egress" run all the same and reach this host and its network.`
+        : `${why} Functions with network "egress" will not start; run the runner as root on the host or consent to open egress.`,
+    ],
+    async admit() {
+      if (!consented)
+        fail("container_start_failed", `${why} Use network "none", or let the operator consent to open egress.`);
+    },
+  };
+}
+
+/** Takes network and rules away; for the end of a fabric. */
+export async function removeEgress(docker: DockerClient, fabric: string, options: EgressOptions = {}): Promise<void> {
+  const network = egressNetwork(fabric);
+  if (!(await askDockerUnless([404], () => docker.getNetwork(network.name).inspect()))) return;
+  if (seesBridge(network) || options.firewallImage)
+    await removeFirewall(await hostCommand(docker, network, options), network);
+  await askDocker(() => docker.getNetwork(network.name).remove());
+}
