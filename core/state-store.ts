@@ -68,7 +68,7 @@ export interface Recovery {
    */
   find(limits: { outboxAgeMs: number; leaseMs: number; queuedAgeMs: number; max: number }): Promise<{
     outbox: QueuedEntry[];
-    expired: InvocationRecord[];
+    expired: Attempt[];
     queued: QueuedEntry[];
   }>;
   /** The queue lost the entry of a queued record: next generation, new outbox entry. `undefined` when it moved on meanwhile. */

@@ -1,0 +1,161 @@
+/** Queue on BullMQ: the only file where its words (job, worker) appear. Its locks own nothing, its retries are off. */
+import { Queue as BullQueue, Job, Worker } from "bullmq";
+import { Redis } from "ioredis";
+import { FabricError } from "./errors.ts";
+import type { FunctionKey } from "./invocation.ts";
+import type { Queue, QueueReader } from "./queue.ts";
+import type { Attempt } from "./state-store.ts";
+
+export interface BullmqQueueOptions {
+  url: string;
+  prefix: string;
+  /** How long a taken entry stays with a reader that does not renew it; afterwards it goes back by itself. */
+  lockMs: number;
+  onError?: (error: Error) => void;
+}
+
+const ADD_TIMEOUT_MS = 3_000;
+/** Entries carry nothing: the record has it all. */
+const ENTRY = { removeOnComplete: true, removeOnFail: true, attempts: 1 };
+/** BullMQ's budget of stalls lasts a job's whole life; ours is in the record, so theirs must never run out. */
+const NEVER = 1_000_000;
+/** Codes of an acknowledgement whose job is gone, or was given to another reader: the record decides, so both are fine. */
+const GONE = new Set([-1, -2, -3, -6]);
+
+const jobId = ({ id, generation }: Attempt): string => `${id}-${generation}`;
+
+function attemptOf(id: string): Attempt {
+  const dash = id.lastIndexOf("-");
+  return { id: id.slice(0, dash), generation: Number(id.slice(dash + 1)) };
+}
+
+/** Connects in the background; while Redis is away its methods throw `redis_unavailable`. */
+export function bullmqQueue({ url, prefix, lockMs, onError = () => {} }: BullmqQueueOptions): Queue {
+  const producer = new Redis(url, {
+    enableAutoPipelining: true,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: 2_000,
+    connectTimeout: 3_000,
+    retryStrategy: (times) => Math.min(times * 50, 1_000),
+  });
+  const consumer = new Redis(url, {
+    enableAutoPipelining: true,
+    maxRetriesPerRequest: null,
+    retryStrategy: (times) => Math.min(times * 50, 1_000),
+  });
+  for (const connection of [producer, consumer]) connection.on("error", onError);
+  const queues = new Map<FunctionKey, BullQueue>();
+
+  const queueOf = (key: FunctionKey): BullQueue => {
+    const known = queues.get(key);
+    if (known) return known;
+    const queue = new BullQueue(key, {
+      connection: producer,
+      prefix: `${prefix}:q`,
+      defaultJobOptions: ENTRY,
+      streams: { events: { maxLen: 100 } },
+    });
+    queue.on("error", onError);
+    queues.set(key, queue);
+    return queue;
+  };
+
+  return {
+    add: (key, entry) =>
+      within(ADD_TIMEOUT_MS, async () => void (await queueOf(key).add("entry", null, { jobId: jobId(entry) }))),
+
+    depth: (key) => within(ADD_TIMEOUT_MS, () => queueOf(key).getWaitingCount()),
+
+    has: (key, entry) =>
+      within(ADD_TIMEOUT_MS, async () => {
+        const queue = queueOf(key);
+        const state = await queue.getJobState(jobId(entry));
+        if (state !== "active") return state !== "unknown";
+        return (await producer.exists(`${queue.toKey(jobId(entry))}:lock`)) === 1;
+      }),
+
+    open: async (key, reader) => openReader(key, reader, { consumer, prefix, lockMs, onError }),
+
+    remove: (key) => within(ADD_TIMEOUT_MS * 5, () => queueOf(key).obliterate({ force: true })),
+
+    async close() {
+      await Promise.all([...queues.values()].map((queue) => queue.close()));
+      producer.disconnect();
+      consumer.disconnect();
+    },
+  };
+}
+
+interface ReaderDeps {
+  consumer: Redis;
+  prefix: string;
+  lockMs: number;
+  onError: (error: Error) => void;
+}
+
+/** The token is the reader's own name, so that a restarted reader can still acknowledge what it had taken. */
+async function openReader(key: FunctionKey, token: string, deps: ReaderDeps): Promise<QueueReader> {
+  const worker = new Worker(key, null, {
+    connection: deps.consumer,
+    prefix: `${deps.prefix}:q`,
+    autorun: false,
+    skipLockRenewal: true,
+    lockDuration: deps.lockMs,
+    stalledInterval: deps.lockMs,
+    maxStalledCount: NEVER,
+  });
+  worker.on("error", deps.onError);
+  await worker.startStalledCheckTimer();
+  const taken = new Map<string, Job>();
+
+  /** Runs `act` on the job, which an earlier process of this reader may have taken. */
+  const withJob = async (entry: Attempt, act: (job: Job) => Promise<unknown>): Promise<void> => {
+    const id = jobId(entry);
+    const job = taken.get(id) ?? (await Job.fromId(worker, id));
+    if (job) {
+      await act(job).catch((error: Error & { code?: number }) => {
+        if (!GONE.has(error.code ?? 0)) throw error;
+      });
+    }
+    taken.delete(id);
+  };
+
+  return {
+    async next() {
+      const job = await worker.getNextJob(token, { block: false });
+      if (!job?.id) return undefined;
+      taken.set(job.id, job);
+      return attemptOf(job.id);
+    },
+    acknowledge: (entry) => withJob(entry, (job) => job.moveToCompleted(null, token, false)),
+    putBack: (entry) => withJob(entry, (job) => job.moveToWait(token)),
+    async renew(entries) {
+      if (entries.length === 0) return;
+      const ids = entries.map(jobId);
+      await worker.extendJobLocks(
+        ids,
+        ids.map(() => token),
+        deps.lockMs,
+      );
+    },
+    close: () => worker.close(true),
+  };
+}
+
+/** An add that got no answer in time may have been stored all the same: the caller's id makes a repeat harmless. */
+async function within<T>(ms: number, act: () => Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new FabricError("redis_unavailable", `Redis did not answer within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([act(), late]);
+  } catch (cause) {
+    if (cause instanceof FabricError) throw cause;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new FabricError("redis_unavailable", `Redis does not answer: ${message}`, undefined, { cause });
+  } finally {
+    clearTimeout(timer);
+  }
+}

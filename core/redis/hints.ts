@@ -1,0 +1,39 @@
+/** Hints and holds on Redis: pub/sub, a set of functions with work, and small keys with an end. */
+import type { FunctionKey } from "../invocation.ts";
+import type { Hints, Holds } from "../state-store.ts";
+import type { Commands, Subscriber } from "./connection.ts";
+import { parseLeaseMember, type RedisKeys } from "./keys.ts";
+
+export function hints({ redis, safely }: Commands, subscriber: Subscriber, keys: RedisKeys): Hints {
+  const { channels } = keys;
+  return {
+    onWork: (listener) => subscriber.on(channels.work, (key) => listener(key as FunctionKey)),
+    functionsWithWork: () => safely(async () => (await redis.smembers(keys.work)) as FunctionKey[]),
+
+    async idle(key, isEmpty) {
+      // Taken out first, looked at second: work that arrives in between lists the function again by itself.
+      await safely(() => redis.srem(keys.work, key));
+      if (!(await isEmpty())) await safely(() => redis.sadd(keys.work, key));
+    },
+
+    onDone: (waiter, listener) => subscriber.on(channels.donePrefix + waiter, listener),
+    onCancel: (runner, listener) =>
+      subscriber.on(channels.cancelPrefix + runner, (member) => listener(parseLeaseMember(member))),
+    appChanged: (app) => safely(async () => void (await redis.publish(channels.app, app))),
+    onAppChanged: (listener) => subscriber.on(channels.app, listener),
+    onLog: (app, listener) => subscriber.on(channels.log(app), listener),
+  };
+}
+
+export function holds({ redis, run, safely }: Commands, keys: RedisKeys): Holds {
+  return {
+    async takeSeries(series, { id, generation }) {
+      const owner = String(await run("take-series", [keys.series(series)], [id, generation, keys.recordPrefix]));
+      return owner === "" ? { ok: true } : { ok: false, owner };
+    },
+    keepEphemeral: (app, version, manifest, ttlMs) =>
+      safely(async () => void (await redis.set(keys.ephemeral(app, version), manifest, "PX", ttlMs))),
+    ephemeral: (app, version) => safely(async () => (await redis.get(keys.ephemeral(app, version))) ?? undefined),
+    dropEphemeral: (app, version) => safely(async () => void (await redis.del(keys.ephemeral(app, version)))),
+  };
+}
