@@ -1,0 +1,315 @@
+/** The promises of StateStore, against a real Redis. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { newId } from "../../core/ids.ts";
+import type { NewInvocation } from "../../core/invocation.ts";
+import { redisState } from "../../core/redis-state.ts";
+import type { CapacityRequest, NodeFacts, StateStore } from "../../core/state-store.ts";
+import { startRedis, type TestRedis, until } from "../support/redis.ts";
+
+let redis: TestRedis;
+let state: StateStore;
+let prefix = 0;
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.close());
+beforeEach(async () => {
+  state = redisState({ url: redis.url, prefix: `t${prefix++}`, recordTtlSeconds: 60 });
+  await until(
+    () =>
+      state.ping().then(
+        () => true,
+        () => false,
+      ),
+    5_000,
+    "connected",
+  );
+  return () => state.close();
+});
+
+const call = (over: Partial<NewInvocation> = {}): NewInvocation => ({
+  id: newId("inv"),
+  app: "a",
+  fn: "f",
+  version: "1",
+  encoding: "json",
+  input: Buffer.from('{"args":[],"kwargs":{}}'),
+  acceptPickle: false,
+  timeoutMs: 1000,
+  retries: 0,
+  ...over,
+});
+const owner = { runner: "run_1", node: "nod_1", leaseMs: 10_000 };
+const limits = { outboxAgeMs: -1, leaseMs: 10_000, queuedAgeMs: -1, max: 100 };
+const ok = { state: "succeeded", result: { encoding: "json", size: 1, inline: Buffer.from("1") } } as const;
+
+async function running(over: Partial<NewInvocation> = {}, lease = owner) {
+  const { id } = await state.invocations.accept(call(over));
+  const claim = await state.invocations.claim({ id, generation: 1 }, lease);
+  expect(claim?.record.state).toBe("running");
+  return id;
+}
+
+describe("accept", () => {
+  test("stores the record and its outbox entry in one step", async () => {
+    const { id, created } = await state.invocations.accept(call({ acceptPickle: true }));
+    expect(created).toBe(true);
+    const record = await state.invocations.get(id);
+    expect(record).toMatchObject({ id, app: "a", fn: "f", state: "queued", generation: 1, acceptPickle: true });
+    expect(record?.input?.toString()).toBe('{"args":[],"kwargs":{}}');
+    const found = await state.recovery.find(limits);
+    expect(found.outbox).toEqual([{ key: "a/f", id, generation: 1 }]);
+    await state.invocations.enqueued({ key: "a/f", id, generation: 1 });
+    expect((await state.recovery.find(limits)).outbox).toEqual([]);
+  });
+
+  test("answers an idempotency key with the earlier call, and says when the calls differ", async () => {
+    const first = await state.invocations.accept(call(), { key: "k", digest: "d" });
+    expect(await state.invocations.accept(call(), { key: "k", digest: "d" })).toEqual({
+      id: first.id,
+      created: false,
+      mismatch: false,
+    });
+    expect(await state.invocations.accept(call(), { key: "k", digest: "other" })).toMatchObject({ mismatch: true });
+    expect(await state.invocations.list({ limit: 10 })).toHaveLength(1);
+  });
+});
+
+describe("claim", () => {
+  test("goes to exactly one of many runners", async () => {
+    const { id } = await state.invocations.accept(call());
+    const claims = await Promise.all(
+      Array.from({ length: 20 }, (_, i) =>
+        state.invocations.claim({ id, generation: 1 }, { ...owner, runner: `run_${i}` }),
+      ),
+    );
+    expect(claims.filter((claim) => claim !== undefined)).toHaveLength(1);
+  });
+
+  test("is refused for another generation, a cancelled record and one that does not exist", async () => {
+    const { id } = await state.invocations.accept(call());
+    expect(await state.invocations.claim({ id, generation: 2 }, owner)).toBeUndefined();
+    expect(await state.invocations.cancel(id)).toBe("cancelled");
+    expect(await state.invocations.claim({ id, generation: 1 }, owner)).toBeUndefined();
+    expect(await state.invocations.claim({ id: newId("inv"), generation: 1 }, owner)).toBeUndefined();
+  });
+});
+
+describe("finish", () => {
+  test("happens once, tells the waiters, and nothing changes the record afterwards", async () => {
+    const told: string[] = [];
+    await state.hints.onDone("gwy_1", (id) => told.push(id));
+    const id = await running({ waiter: "gwy_1" });
+    expect(await state.invocations.finish({ id, generation: 1 }, ok, { startedAt: 5 })).toBe("finished");
+    expect(await state.invocations.finish({ id, generation: 1 }, ok, {})).toBe("stale");
+    expect(await state.invocations.requeue({ id, generation: 1 }, "user", "again")).toBe("stale");
+    expect(await state.invocations.cancel(id)).toBe("ended");
+    const record = await state.invocations.get(id);
+    expect(record).toMatchObject({ state: "succeeded", startedAt: 5, result: { encoding: "json", size: 1 } });
+    expect(record?.result?.inline?.toString()).toBe("1");
+    await until(() => told.length === 1 && told[0] === id, 2_000, "the waiter hears of it");
+  });
+
+  test("of an attempt that was fenced changes nothing", async () => {
+    const id = await running();
+    expect(await state.invocations.requeue({ id, generation: 1 }, "platform", "node lost")).toEqual({
+      key: "a/f",
+      id,
+      generation: 2,
+    });
+    expect(await state.invocations.finish({ id, generation: 1 }, ok, {})).toBe("stale");
+    expect(await state.invocations.get(id)).toMatchObject({ state: "queued", generation: 2, platformFaults: 1 });
+    expect((await state.invocations.claim({ id, generation: 2 }, owner))?.record.attempts).toBe(2);
+  });
+});
+
+describe("cancel", () => {
+  test("of a running call reaches its runner, and wins over a requeue", async () => {
+    const cancels: unknown[] = [];
+    await state.hints.onCancel("run_1", (attempt) => cancels.push(attempt));
+    const id = await running();
+    expect(await state.invocations.cancel(id)).toBe("cancelling");
+    await until(() => cancels.length === 1, 2_000, "the runner hears of it");
+    expect(cancels).toEqual([{ id, generation: 1 }]);
+    expect((await state.invocations.renew("run_1", [{ id, generation: 1 }], 1000)).cancel).toEqual([
+      { id, generation: 1 },
+    ]);
+    expect(await state.invocations.requeue({ id, generation: 1 }, "platform", "x")).toBe("cancelled");
+    expect(await state.invocations.get(id)).toMatchObject({ state: "cancelled", error: { code: "cancelled" } });
+  });
+
+  test("of an unknown call says so", async () => {
+    expect(await state.invocations.cancel(newId("inv"))).toBe("missing");
+  });
+});
+
+describe("leases", () => {
+  test("renewal names what is lost: ended, requeued, or another runner's", async () => {
+    const kept = await running();
+    const ended = await running();
+    await state.invocations.finish({ id: ended, generation: 1 }, ok, {});
+    const attempts = [kept, ended].map((id) => ({ id, generation: 1 }));
+    expect(await state.invocations.renew("run_1", attempts, 1000)).toEqual({ lost: [attempts[1]], cancel: [] });
+    expect((await state.invocations.renew("run_2", [attempts[0]!], 1000)).lost).toEqual([attempts[0]]);
+    expect((await state.invocations.ownedBy("run_1")).map(({ id }) => id)).toEqual([kept]);
+  });
+
+  test("one that ended is found and expires under the next generation, up to the budget", async () => {
+    const id = await running({}, { ...owner, leaseMs: 1 });
+    for (const generation of [1, 2]) {
+      await until(
+        async () => (await state.recovery.find({ ...limits, leaseMs: 200 })).expired.length === 1,
+        2_000,
+        "the lease ends",
+      );
+      const next = await state.recovery.expire({ id, generation }, 1);
+      if (generation === 1) {
+        expect(next).toEqual({ key: "a/f", id, generation: 2 });
+        await state.invocations.claim({ id, generation: 2 }, { ...owner, leaseMs: 1 });
+      } else expect(next).toBe("failed");
+    }
+    expect(await state.invocations.get(id)).toMatchObject({ state: "failed", error: { code: "node_lost" } });
+  });
+
+  test("none ends for one lease time after nobody looked for a while", async () => {
+    const id = await running({}, { ...owner, leaseMs: 1 });
+    const found = await state.recovery.find({ ...limits, leaseMs: 60_000 });
+    expect(found.expired).toEqual([]);
+    expect(await state.recovery.expire({ id, generation: 1 }, 3)).toBe("stale");
+  });
+});
+
+describe("recovery of queued records", () => {
+  test("a lost entry comes back under the next generation, so that a late copy is stale", async () => {
+    const { id } = await state.invocations.accept(call());
+    const [entry] = (await state.recovery.find(limits)).queued;
+    expect(entry).toEqual({ key: "a/f", id, generation: 1 });
+    expect(await state.recovery.readd(entry!)).toEqual({ key: "a/f", id, generation: 2 });
+    expect(await state.recovery.readd(entry!)).toBeUndefined();
+    expect(await state.invocations.claim({ id, generation: 1 }, owner)).toBeUndefined();
+    expect((await state.invocations.claim({ id, generation: 2 }, owner))?.record.attempts).toBe(1);
+    expect((await state.recovery.find(limits)).queued).toEqual([]);
+  });
+});
+
+describe("capacity", () => {
+  const node: NodeFacts = {
+    id: "nod_1",
+    runner: "run_1",
+    engine: "process",
+    hostname: "h",
+    cpuMillis: 2000,
+    memoryBytes: 1 << 30,
+    gpus: [
+      { uuid: "GPU-1", model: "NVIDIA A100", memoryBytes: 1 },
+      { uuid: "GPU-2", model: "NVIDIA A100", memoryBytes: 1 },
+    ],
+    startedAt: 0,
+  };
+  const ask = (over: Partial<CapacityRequest> = {}): CapacityRequest => ({
+    node: "nod_1",
+    container: newId("con"),
+    key: "a/f",
+    cpuMillis: 1000,
+    memoryBytes: 1 << 20,
+    maxContainers: 10,
+    ...over,
+  });
+
+  test("is booked exactly, all or none, and says what is missing", async () => {
+    await state.capacity.announce(node, 60_000);
+    const first = ask();
+    expect(await state.capacity.book([first])).toMatchObject([{ container: first.container, gpus: [] }]);
+    expect(await state.capacity.book([first])).toHaveLength(1);
+    expect(await state.capacity.book([ask(), ask()])).toEqual({ refused: "no cpu: 1 asked, 0 free on nod_1" });
+    expect(await state.capacity.bookings("nod_1")).toHaveLength(1);
+    expect(await state.capacity.book([ask({ cpuMillis: 1, memoryBytes: 2 ** 40 })])).toMatchObject({
+      refused: expect.stringContaining("no memory: 1048576 MiB asked"),
+    });
+    await state.capacity.release("nod_1", [first.container]);
+    expect(await state.capacity.book([ask(), ask()])).toHaveLength(2);
+  });
+
+  test("gives each GPU to one container and names who holds them", async () => {
+    await state.capacity.announce(node, 60_000);
+    const gpu = { model: "A100", count: 1 };
+    const uuids = [];
+    for (let i = 0; i < 2; i++) {
+      const booked = await state.capacity.book([ask({ gpu, cpuMillis: 1, key: "bert/train" })]);
+      uuids.push(Array.isArray(booked) ? booked[0]?.gpus[0] : booked);
+    }
+    expect(uuids.sort()).toEqual(["GPU-1", "GPU-2"]);
+    expect(await state.capacity.book([ask({ gpu, cpuMillis: 1 })])).toEqual({
+      refused: "no A100 free: 1 asked, 0 free on nod_1, held by bert/train",
+    });
+  });
+
+  test("holds max_containers over all nodes, and forgets a node that is gone", async () => {
+    await state.capacity.announce(node, 60_000);
+    await state.capacity.announce({ ...node, id: "nod_2" }, 60_000);
+    await state.capacity.book([ask({ node: "nod_2", maxContainers: 1 })]);
+    expect(await state.capacity.book([ask({ maxContainers: 1 })])).toMatchObject({
+      refused: expect.stringContaining("max_containers"),
+    });
+    await state.capacity.withdraw("nod_2");
+    expect(await state.capacity.book([ask({ maxContainers: 1 })])).toHaveLength(1);
+    expect((await state.capacity.nodes()).map(({ id }) => id)).toEqual(["nod_1"]);
+  });
+});
+
+describe("hints and holds", () => {
+  test("a function whose work arrives while it is called idle stays listed", async () => {
+    await state.invocations.enqueued({ key: "a/f", id: "inv_x", generation: 1 });
+    await state.hints.idle("a/f", async () => false);
+    expect(await state.hints.functionsWithWork()).toEqual(["a/f"]);
+    await state.hints.idle("a/f", async () => true);
+    expect(await state.hints.functionsWithWork()).toEqual([]);
+  });
+
+  test("a series has one live writer, and a fenced attempt cannot take it", async () => {
+    const [first, second] = [await running(), await running()];
+    expect(await state.holds.takeSeries("s", { id: first, generation: 1 })).toEqual({ ok: true });
+    expect(await state.holds.takeSeries("s", { id: second, generation: 1 })).toEqual({ ok: false, owner: first });
+    await state.invocations.finish({ id: first, generation: 1 }, ok, {});
+    expect(await state.holds.takeSeries("s", { id: second, generation: 1 })).toEqual({ ok: true });
+    await state.invocations.finish({ id: second, generation: 1 }, ok, {});
+    expect(await state.holds.takeSeries("s", { id: first, generation: 1 })).toMatchObject({ ok: false });
+  });
+});
+
+describe("logs", () => {
+  test("come back in order, by tail, and filtered", async () => {
+    const line = (text: string, fn = "f") => ({ at: 1, fn, container: "con_1", source: "stdout" as const, text });
+    await state.logs.append("a", [line("1"), line("2", "g"), line("3")]);
+    const all = await state.logs.read("a", { limit: 10 });
+    expect(all.map(({ text }) => text)).toEqual(["1", "2", "3"]);
+    expect(await state.logs.read("a", { limit: 10, after: all[1]!.seq! })).toHaveLength(1);
+    expect((await state.logs.read("a", { limit: 1, tail: true, fn: "f" }))[0]?.text).toBe("3");
+  });
+});
+
+test("a Redis that is away gives redis_unavailable, and the store works again after it is back", async () => {
+  const own = await startRedis({ appendonly: true });
+  const store = redisState({ url: own.url, prefix: "x", recordTtlSeconds: 60 });
+  try {
+    await until(
+      () =>
+        store.ping().then(
+          () => true,
+          () => false,
+        ),
+      5_000,
+      "connected",
+    );
+    const { id } = await store.invocations.accept(call());
+    await own.kill();
+    await expect(store.invocations.get(id)).rejects.toMatchObject({ code: "redis_unavailable" });
+    await own.start();
+    const record = await until(() => store.invocations.get(id).catch(() => undefined), 5_000, "the record is back");
+    expect(record.state).toBe("queued");
+  } finally {
+    await store.close();
+    await own.close();
+  }
+});
