@@ -105,7 +105,7 @@ export function s3ObjectStore(options: S3ObjectStoreOptions): ObjectStore & { cl
       return putStream(key, body, given);
     return attempt(`put ${key}`, async () => {
       // A stream cannot be sent twice; a small one held in memory can, so a lost connection does not lose the write.
-      const bytes = body instanceof Readable ? await gather(body, given.size ?? 0) : body;
+      const bytes = body instanceof Readable ? await gather(body, given.size ?? 0) : Buffer.from(body);
       return write(key, given, (input) =>
         client.send(new PutObjectCommand({ ...input, Body: bytes }), { abortSignal: given.signal }),
       );
