@@ -6,8 +6,16 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 120_000,
     projects: [
-      { extends: true, test: { name: "quick", include: ["test/{unit,contract,faults}/**/*.test.ts"] } },
-      { extends: true, test: { name: "full", include: ["test/{docker,e2e}/**/*.test.ts"], testTimeout: 180_000, hookTimeout: 300_000 } },
+      { extends: true, test: { name: "quick", include: ["test/{unit,contract}/**/*.test.ts"] } },
+      {
+        extends: true,
+        test: {
+          name: "full",
+          include: ["test/{docker,e2e,faults}/**/*.test.ts"],
+          testTimeout: 180_000,
+          hookTimeout: 300_000,
+        },
+      },
     ],
   },
 });

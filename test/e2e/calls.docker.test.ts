@@ -1,0 +1,4 @@
+/** The users' story in real containers. */
+import { callsSuite } from "./calls.ts";
+
+callsSuite("docker");

@@ -1,0 +1,4 @@
+/** The users' story on the process engine. */
+import { callsSuite } from "./calls.ts";
+
+callsSuite("process");
