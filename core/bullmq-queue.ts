@@ -4,10 +4,16 @@ import { Redis } from "ioredis";
 import { FabricError } from "./errors.ts";
 import type { FunctionKey } from "./invocation.ts";
 import type { Queue, QueueReader } from "./queue.ts";
+import { failFastRedis } from "./redis/connection.ts";
 import type { Attempt } from "./state-store.ts";
 
 export interface BullmqQueueOptions {
   url: string;
+  /**
+   * Connection for adding, shared with the state store: what is sent to it first (the record) is stored first (before its
+   * entry). Made when absent.
+   */
+  producer?: Redis;
   prefix: string;
   /** How long a taken entry stays with a reader that does not renew it; afterwards it goes back by itself. */
   lockMs: number;
@@ -30,21 +36,14 @@ function attemptOf(id: string): Attempt {
 }
 
 /** Connects in the background; while Redis is away its methods throw `redis_unavailable`. */
-export function bullmqQueue({ url, prefix, lockMs, onError = () => {} }: BullmqQueueOptions): Queue {
-  const producer = new Redis(url, {
-    enableAutoPipelining: true,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    commandTimeout: 2_000,
-    connectTimeout: 3_000,
-    retryStrategy: (times) => Math.min(times * 50, 1_000),
-  });
+export function bullmqQueue({ url, producer: shared, prefix, lockMs, onError = () => {} }: BullmqQueueOptions): Queue {
+  const producer = shared ?? failFastRedis(url, onError);
   const consumer = new Redis(url, {
     enableAutoPipelining: true,
     maxRetriesPerRequest: null,
     retryStrategy: (times) => Math.min(times * 50, 1_000),
   });
-  for (const connection of [producer, consumer]) connection.on("error", onError);
+  consumer.on("error", onError);
   const queues = new Map<FunctionKey, BullQueue>();
 
   const queueOf = (key: FunctionKey): BullQueue => {
@@ -81,7 +80,7 @@ export function bullmqQueue({ url, prefix, lockMs, onError = () => {} }: BullmqQ
 
     async close() {
       await Promise.all([...queues.values()].map((queue) => queue.close()));
-      producer.disconnect();
+      if (!shared) producer.disconnect();
       consumer.disconnect();
     },
   };

@@ -1,7 +1,8 @@
 /** StateStore on Redis (or Valkey): puts the pieces of core/redis together over one command and one subscriber connection. */
+import type { Redis } from "ioredis";
 import { FabricError } from "./errors.ts";
 import { capacityLedger } from "./redis/capacity.ts";
-import { connectCommands, connectSubscriber } from "./redis/connection.ts";
+import { commandsOn, connectSubscriber, failFastRedis } from "./redis/connection.ts";
 import { hints, holds } from "./redis/hints.ts";
 import { invocationStore } from "./redis/invocations.ts";
 import { redisKeys } from "./redis/keys.ts";
@@ -15,6 +16,8 @@ const MEMORY_CHECK_MS = 1_000;
 
 export interface RedisStateOptions {
   url: string;
+  /** Connection for commands; made when absent. */
+  redis?: Redis;
   prefix: string;
   recordTtlSeconds: number;
   /** Told of connection errors; the connections come back by themselves. */
@@ -22,8 +25,14 @@ export interface RedisStateOptions {
 }
 
 /** Returns at once; while Redis is away its methods throw `redis_unavailable`. */
-export function redisState({ url, prefix, recordTtlSeconds, onError = () => {} }: RedisStateOptions): StateStore {
-  const commands = connectCommands(url, onError);
+export function redisState({
+  url,
+  redis,
+  prefix,
+  recordTtlSeconds,
+  onError = () => {},
+}: RedisStateOptions): StateStore {
+  const commands = commandsOn(redis ?? failFastRedis(url, onError));
   const subscriber = connectSubscriber(url, onError);
   const keys = redisKeys(prefix);
   const invocations = invocationStore(commands, keys, recordTtlSeconds);

@@ -24,10 +24,15 @@ export interface Commands {
   safely<T>(command: () => Promise<T>): Promise<T>;
 }
 
-/** Starts connecting and returns at once: what is called while Redis is away throws `redis_unavailable`. */
-export function connectCommands(url: string, onError: (error: Error) => void): Commands {
+/** Starts connecting and returns at once. */
+export function failFastRedis(url: string, onError: (error: Error) => void): Redis {
   const redis = new Redis(url, COMMANDS);
   redis.on("error", onError);
+  return redis;
+}
+
+/** What is called while Redis is away throws `redis_unavailable`. */
+export function commandsOn(redis: Redis): Commands {
   const lib = readFileSync(`${LUA}lib.lua`, "utf8");
   for (const file of readdirSync(LUA)) {
     if (file === "lib.lua") continue;

@@ -44,6 +44,7 @@ export async function startBullmqEcho(url: string) {
       }).finally(() => waiting.delete(job.id!)),
     { connection, concurrency: 32 },
   );
+  for (const emitter of [queue, events]) emitter.setMaxListeners(0); // waitUntilFinished listens once a call
   await Promise.all([queue.waitUntilReady(), events.waitUntilReady(), worker.waitUntilReady()]);
   return {
     async roundTrip() {
