@@ -1,24 +1,34 @@
 /** One dockerode client, made on first use, whose failures to reach the daemon carry the code `engine_unavailable`. */
 import type Docker from "dockerode";
-import { FabricError } from "./errors.ts";
+import { FabricError, fail } from "./errors.ts";
 
 export type DockerClient = Docker;
 
 export interface DockerOptions {
-  /** Default: DOCKER_HOST's value as the caller read it, or the daemon's usual socket. */
-  socketPath?: string;
+  /** As DOCKER_HOST: `unix:///path`, `tcp://host:port` or a socket's path; empty or absent: the daemon's usual socket. */
+  dockerHost?: string;
 }
 
-/** The docker CLI's usual place; dockerode alone would read DOCKER_HOST itself. */
 export const DOCKER_SOCKET = "/var/run/docker.sock";
+
+/** Where a DOCKER_HOST value points, in dockerode's words. */
+export function dockerAddress(
+  dockerHost = "",
+): { socketPath: string } | { host: string; port: number; protocol: "http" } {
+  if (dockerHost === "") return { socketPath: DOCKER_SOCKET };
+  if (dockerHost.startsWith("/")) return { socketPath: dockerHost };
+  const url = URL.canParse(dockerHost) ? new URL(dockerHost) : undefined;
+  if (url?.protocol === "unix:") return { socketPath: url.pathname };
+  if (url?.protocol === "tcp:" || url?.protocol === "http:")
+    return { host: url.hostname, port: Number(url.port || 2375), protocol: "http" };
+  return fail("engine_unavailable", `DOCKER_HOST=${dockerHost} is neither unix:///path nor tcp://host:port.`);
+}
 
 /** Loads dockerode only when somebody talks to Docker: importing it costs about 100 ms. */
 export function dockerClient(options: DockerOptions = {}): () => Promise<DockerClient> {
   let client: Promise<DockerClient> | undefined;
   return () => {
-    client ??= import("dockerode").then(({ default: Client }) => {
-      return new Client({ socketPath: options.socketPath ?? DOCKER_SOCKET });
-    });
+    client ??= import("dockerode").then(({ default: Client }) => new Client(dockerAddress(options.dockerHost)));
     return client;
   };
 }

@@ -18,7 +18,8 @@ import { runPython } from "./run-python.ts";
 import { sharedBuilds } from "./shared-build.ts";
 
 export interface DockerImageBuilderOptions extends BaseImageOptions, BuildSettings {
-  socketPath?: string;
+  /** As DOCKER_HOST; absent: the daemon's usual socket. */
+  dockerHost?: string;
   /** Network of build commands. Default "host": the one network on which a company's proxy and resolver always work. */
   buildNetwork?: string;
   /** Folder with fabric_sdk for `runPython`, asked for when first needed. */

@@ -30,7 +30,8 @@ export interface DockerEngineOptions extends EgressOptions {
   /** Ids of this fabric and node: only containers labelled with both are ever looked at. */
   fabric: string;
   node: string;
-  socketPath?: string;
+  /** As DOCKER_HOST; absent: the daemon's usual socket. */
+  dockerHost?: string;
   /** The operator's container runtime, such as runsc. */
   runtime?: string;
   /** Who functions run as; default 10001, or the runner's own user when that is not root (it could not chown scratch). */
