@@ -24,6 +24,8 @@ export interface Signer {
 }
 
 const ALGORITHM = "AWS4-HMAC-SHA256";
+const VERSION_4_ONLY =
+  "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256 (signature version s3v4).";
 const MAX_SKEW_MS = 15 * 60_000;
 const MAX_EXPIRES_SECONDS = 604_800;
 
@@ -76,14 +78,12 @@ export function authenticate(request: SignedRequest, known: Credentials, nowMs: 
   };
 }
 
-function claimOfHeader({ headers }: SignedRequest, nowMs: number): Claim {
+function claimOfHeader({ headers, target }: SignedRequest, nowMs: number): Claim {
+  // Older clients sign URLs so for us-east-1 unless they are told to use s3v4.
+  if (target.query.has("AWSAccessKeyId")) refuse("InvalidRequest", VERSION_4_ONLY);
   const header = headers.authorization;
   if (header === undefined) return refuse("AccessDenied", "Access Denied");
-  if (!header.startsWith(`${ALGORITHM} `))
-    return refuse(
-      "InvalidRequest",
-      "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-    );
+  if (!header.startsWith(`${ALGORITHM} `)) return refuse("InvalidRequest", VERSION_4_ONLY);
   const fields = new Map<string, string>();
   for (const part of header.slice(ALGORITHM.length + 1).split(",")) {
     const eq = part.indexOf("=");

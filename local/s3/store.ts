@@ -76,11 +76,12 @@ async function load(dir: string, unlock: () => Promise<void>): Promise<Store> {
       keyed.run(`bucket/${name}`, async () => {
         const bucket =
           all.get(name) ?? refuse("NoSuchBucket", "The specified bucket does not exist", { BucketName: name });
-        if (uploads.inBucket(name).length > 0 || !bucket.retire())
+        if (!bucket.retire())
           refuse("BucketNotEmpty", "The bucket you tried to delete is not empty", { BucketName: name });
+        all.delete(name);
+        for (const upload of uploads.inBucket(name)) await uploads.finish(upload, async () => []);
         // Without its bucket.json a directory is no bucket: what a crash leaves of it goes at the next start.
         await removeDurably(join(dir, "buckets", name, "bucket.json"));
-        all.delete(name);
         await rm(join(dir, "buckets", name), { recursive: true, force: true });
       }),
     close: unlock,

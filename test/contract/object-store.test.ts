@@ -1,14 +1,15 @@
 /** The object store's contract against the embedded endpoint always, and against other S3 servers where they are installed. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { s3ObjectStore } from "../../core/object-store-s3.ts";
 import { startS3 } from "../../local/s3/server.ts";
 import { objectStoreContract, type StoreUnderTest } from "./object-store.ts";
+import { findTool } from "./tools.ts";
 
 const KEYS = { accessKeyId: "contract", secretAccessKey: "contract-secret" };
 const connect = (endpoint: string) => s3ObjectStore({ endpoint, region: "us-east-1", bucket: "contract", ...KEYS });
@@ -51,8 +52,8 @@ describe("object store without a server", () => {
   });
 });
 
-const MOTO = await find("moto_server");
-const VERSITY = await find("versitygw");
+const MOTO = await findTool("moto_server");
+const VERSITY = await findTool("versitygw");
 
 if (MOTO)
   objectStoreContract(
@@ -85,21 +86,6 @@ else skip("versitygw", "versitygw is not on PATH (go install github.com/versity/
 function skip(name: string, reason: string): void {
   console.log(`skipped: object store contract against ${name}: ${reason}`);
   describe(`object store: ${name}`, () => it.skip(reason, () => undefined));
-}
-
-async function find(program: string): Promise<string | undefined> {
-  const venv = process.env.FABRIC_TEST_TOOLS_VENV ?? "/opt/fabric-test-tools";
-  for (const dir of [join(venv, "bin"), ...(process.env.PATH ?? "").split(delimiter)]) {
-    const path = join(dir, program);
-    if (
-      await access(path).then(
-        () => true,
-        () => false,
-      )
-    )
-      return path;
-  }
-  return undefined;
 }
 
 async function startServer(command: (port: number, dir: string) => [string, string[]]): Promise<StoreUnderTest> {
