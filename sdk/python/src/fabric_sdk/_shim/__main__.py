@@ -1,0 +1,173 @@
+"""`python -m fabric_sdk._shim`: one function container's process, from connecting to the last acknowledgement."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from queue import SimpleQueue
+from typing import Any
+
+from .. import _channel
+from . import attempts, link, outcome
+from .attempts import Attempt
+from .execute import EventLoop, Executor, MainThread, Threads
+from .frames import Header, encode
+from .link import Link
+from .load import load
+from .operations import RunnerChannel
+from .output import Output
+from .streams import CONNECTION_LOST, DISK_FULL
+
+IMPORT_FAILED = 78
+_LAST_WORDS_S = 5.0
+
+
+class Shim:
+    """Ties the parts together; the receiving thread calls its `on_...` methods."""
+
+    def __init__(self, path: str) -> None:
+        self._starts: SimpleQueue[Header] = SimpleQueue()
+        self._scratch = ""
+        self._executor: Executor | None = None
+        self._stopping = False
+        self._channel: RunnerChannel | None = None
+        self.link = Link(path, lambda: os.path.join(self._scratch, ".fabric", "streams"))
+        self.output = Output(self._emit)
+        streams = self.link.streams
+        self.link.handlers.update(
+            {
+                "first start": self._on_start,
+                "input": self._on_input,
+                "cancel": self._on_cancel,
+                "shutdown": lambda _header, _body: self.stop(),
+                "stream.open": streams.on_open,
+                "stream.data": streams.on_data,
+                "stream.end": streams.on_end,
+                "stream.cancel": streams.on_cancel,
+                "stream.credit": streams.on_credit,
+            }
+        )
+
+    def run(self) -> int:
+        """Returns the exit status."""
+        link.own_stderr = self.output.start()
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: self.stop())
+        os.register_at_fork(after_in_child=_behave_as_a_child)
+        self.link.start()
+        start = self._starts.get()
+        began = time.perf_counter()
+        try:
+            executor = self._prepare(start)
+        except BaseException as error:  # also what a module's sys.exit() raises
+            self.output.drain()
+            message = outcome.clip(f"{type(error).__name__}: {error}", 16_384)
+            frame = encode({"type": "import_failed", "message": message, "traceback": outcome.trace(error)})
+            if not self.link.send_last(frame, _LAST_WORDS_S):
+                link.complain(f"the user's module does not import: {outcome.trace(error)}")
+            return IMPORT_FAILED
+        self._executor = executor
+        self.output.drain()
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        header = {"type": "ready", "protocol": 1, "language": "python", "version": version}
+        self.link.ready({**header, "import_ms": round((time.perf_counter() - began) * 1000, 3)})
+        if self._stopping:
+            executor.stop()
+        executor.run()
+        self.output.drain()
+        self.link.wait_acknowledged(_LAST_WORDS_S)
+        return 0
+
+    def stop(self) -> None:
+        """Finish what runs, start nothing."""
+        self._stopping = True
+        if self._executor is not None:
+            self._executor.stop()
+
+    def _prepare(self, start: Header) -> Executor:
+        self._channel = RunnerChannel(self.link, start["scratch"])
+        _channel.install(self._channel)
+        function = load(start)
+        slots = start["slots"]
+        if slots > 1:
+            self.output.attribute()
+        if start["function"]["is_async"]:
+            return EventLoop(function, self.link, self.output)
+        if slots > 1:
+            return Threads(function, self.link, self.output, slots)
+        return MainThread(function, self.link, self.output)
+
+    def _on_start(self, header: Header, _body: bytes) -> None:
+        if not self._scratch:
+            self._scratch = header["scratch"]
+            self._starts.put(header)
+
+    def _on_input(self, header: Header, body: bytes) -> None:
+        executor = self._executor
+        attempt = Attempt(header, body)
+        if executor is None or self._stopping or (attempt.id, attempt.generation) in attempts.running:
+            return  # the runner sees from `ready`, or from our end, that it was not taken
+        attempts.running[(attempt.id, attempt.generation)] = attempt
+        if "stream" in header:
+            self._await_stream(attempt, header["stream"], executor)
+        else:
+            executor.submit(attempt)
+
+    def _await_stream(self, attempt: Attempt, number: int, executor: Executor) -> None:
+        attempt.stream = number
+
+        def arrived(path: str | None, problem: str) -> None:
+            attempt.stream = None
+            attempt.path = path
+            if path is not None:
+                executor.submit(attempt)
+            elif problem == CONNECTION_LOST:
+                attempts.running.pop(attempt.key, None)
+            else:
+                code = "disk_full" if problem.startswith(DISK_FULL) else "cancelled"
+                self.link.post(lambda: self.link.settle(attempt, outcome.not_received(attempt, code, problem)))
+
+        self.link.streams.claim(number, arrived)
+
+    def _on_cancel(self, header: Header, _body: bytes) -> None:
+        attempt = attempts.running.get((header["id"], header["generation"]))
+        if attempt is None or attempt.reason is not None or self._executor is None:
+            return
+        attempt.reason = header["reason"]
+        if attempt.stream is not None:
+            self.link.streams.refuse(attempt.stream, attempt.reason or "")
+            self.link.post(lambda: self.link.settle(attempt, outcome.cancelled(attempt)))
+            return
+        self._executor.cancel(attempt)
+        if self._channel is not None:
+            self._channel.wake(attempt)
+
+    def _emit(self, source: str, name: str | None, data: bytes) -> None:
+        text = data.decode("utf-8", "replace").encode()
+        header: dict[str, Any] = {"type": "log", "source": source}
+        if name is not None:
+            header["id"] = name
+        self.link.log(encode(header, text))
+
+
+def _behave_as_a_child() -> None:
+    """A process the user's code forks ends at SIGTERM like any other."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGURG, signal.SIG_DFL)
+
+
+def main() -> None:
+    path = os.environ.get("FABRIC_SOCKET")
+    if not path:
+        print("fabric shim: FABRIC_SOCKET must name the runner's socket", file=sys.stderr)
+        sys.exit(64)
+    shim = Shim(path)
+    status = shim.run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

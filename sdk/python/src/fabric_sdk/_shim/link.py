@@ -1,0 +1,259 @@
+"""The connection to the runner: made again whenever it breaks, with outcomes kept until the runner acknowledged them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from . import attempts
+from .attempts import Attempt, Key
+from .frames import PROTOCOL_VERSION, Decoder, Header, ProtocolError, encode
+from .streams import Streams
+
+Handler = Callable[[Header, bytes], None]
+
+_FIRST_DELAY_S = 0.02
+_LONGEST_DELAY_S = 1.0
+_HELD_LOG_BYTES = 1024 * 1024
+_RECEIVE_BYTES = 256 * 1024
+
+
+class Outcome:
+    """How an attempt ended, as it is sent; `data` goes by stream because it is too long for a frame."""
+
+    __slots__ = ("data", "frame", "header")
+
+    def __init__(self, frame: bytes | None, header: Header | None = None, data: bytes = b"") -> None:
+        self.frame = frame
+        self.header = header
+        self.data = data
+
+
+class Link:
+    """Threads may send at any time; one thread of its own receives, another sends what must not hold up the receiver."""
+
+    def __init__(self, path: str, scratch_streams: Callable[[], str]) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._ready: Callable[[], bytes] | None = None
+        self._outcomes: dict[Key, Outcome] = {}
+        self._settled = threading.Condition(self._lock)
+        self._questions: dict[int, bytes] = {}
+        self._held_logs: deque[bytes] = deque()
+        self._held_log_bytes = 0
+        self._posts: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        self.handlers: dict[str, Handler] = {}
+        self.streams = Streams(self, scratch_streams)
+        self.lost: list[Callable[[], None]] = [self.streams.connection_lost]
+
+    def start(self) -> None:
+        for name, body in (("fabric-receive", self._receive_for_ever), ("fabric-post", self._post_for_ever)):
+            threading.Thread(target=_or_die, args=(body,), name=name, daemon=True).start()
+
+    # sending
+
+    def post(self, act: Callable[[], Any]) -> None:
+        """Have `act` done by the posting thread: for whoever may not block on the socket or may be interrupted."""
+        self._posts.put(act)
+
+    def send(self, frame: bytes) -> bool:
+        """False when there is no connection; the frame is then lost."""
+        with self._lock:
+            return self._write(frame)
+
+    def log(self, frame: bytes) -> None:
+        """Output is kept while there is no connection, the latest MiB of it."""
+        with self._lock:
+            if self._write(frame):
+                return
+            self._held_logs.append(frame)
+            self._held_log_bytes += len(frame)
+            while self._held_log_bytes > _HELD_LOG_BYTES:
+                self._held_log_bytes -= len(self._held_logs.popleft())
+
+    def ask(self, number: int, frame: bytes) -> None:
+        """Send a request, again after each reconnection until `forget`."""
+        with self._lock:
+            self._questions[number] = frame
+        self.post(lambda: self._send_question(number))
+
+    def forget(self, number: int) -> None:
+        with self._lock:
+            self._questions.pop(number, None)
+
+    def settle(self, attempt: Attempt, outcome: Outcome) -> None:
+        """The attempt leaves the user's hands; its outcome is sent until it is acknowledged."""
+        key = (attempt.id, attempt.generation)
+        with self._lock:
+            attempts.running.pop(key, None)
+            self._outcomes[key] = outcome
+            self._write_outcome(outcome)
+
+    def ready(self, header: Header) -> None:
+        """The user's module is imported: say so now and on every reconnection."""
+        with self._lock:
+            self._ready = lambda: encode({**header, "running": [_name(key) for key in list(attempts.running)]})
+            self._greet()
+
+    def wait_acknowledged(self, timeout: float) -> bool:
+        with self._settled:
+            return self._settled.wait_for(lambda: not self._outcomes, timeout)
+
+    def send_last(self, frame: bytes, timeout: float) -> bool:
+        """Send a frame after which the process ends, waiting for a connection if need be."""
+        deadline = time.monotonic() + timeout
+        with self._settled:
+            self._ready = lambda: frame
+            while time.monotonic() < deadline:
+                if self._socket is not None and self._write(frame):
+                    self._flush_logs()
+                    return True
+                self._settled.wait(max(0.0, deadline - time.monotonic()))
+        return False
+
+    # with the lock held
+
+    def _write(self, frame: bytes) -> bool:
+        if self._socket is None:
+            return False
+        try:
+            self._socket.sendall(frame)
+        except OSError:
+            self._drop()
+            return False
+        return True
+
+    def _drop(self) -> None:
+        """The receiving thread notices the shutdown and connects again."""
+        if self._socket is not None:
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other side was faster
+            self._socket = None
+
+    def _write_outcome(self, outcome: Outcome) -> None:
+        if outcome.frame is not None:
+            self._write(outcome.frame)
+        elif outcome.header is not None and self._socket is not None:
+            number = self.streams.offer(outcome.data)
+            self._write(encode({**outcome.header, "stream": number}))
+            self._write(encode({"type": "stream.open", "stream": number, "name": f"result {outcome.header['id']}"}))
+
+    def _send_question(self, number: int) -> None:
+        with self._lock:
+            frame = self._questions.get(number)
+            if frame is not None:
+                self._write(frame)
+
+    def _greet(self) -> None:
+        if self._ready is not None:
+            self._write(self._ready())
+        self._flush_logs()
+        for outcome in list(self._outcomes.values()):
+            self._write_outcome(outcome)
+        for question in list(self._questions.values()):
+            self._write(question)
+
+    def _flush_logs(self) -> None:
+        while self._held_logs and self._write(self._held_logs[0]):
+            self._held_log_bytes -= len(self._held_logs.popleft())
+
+    # receiving
+
+    def _receive_for_ever(self) -> None:
+        delay = _FIRST_DELAY_S
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.connect(self._path)
+                if self._receive(connection):
+                    delay = _FIRST_DELAY_S
+            except (ProtocolError, KeyError) as error:
+                complain(f"dropping the connection: {type(error).__name__}: {error}")
+            except OSError:
+                pass  # no runner there now: it is coming back, or it will end this container
+            finally:
+                self._lose(connection)
+            time.sleep(delay)
+            delay = min(delay * 2, _LONGEST_DELAY_S)
+
+    def _receive(self, connection: socket.socket) -> bool:
+        decoder = Decoder()
+        receive = connection.recv
+        handlers = self.handlers
+        started = False
+        while True:
+            chunk = receive(_RECEIVE_BYTES)
+            if not chunk:
+                return started
+            for header, body in decoder.feed(chunk):
+                kind = header.get("type")
+                handler = handlers.get(kind) if isinstance(kind, str) else None
+                if handler is not None:
+                    handler(header, body)
+                elif kind == "start":
+                    self._started(connection, header)
+                    started = True
+                elif kind == "ack":
+                    self._acknowledged(header)
+                else:
+                    raise ProtocolError(f"unknown frame type {kind!r}")
+
+    def _started(self, connection: socket.socket, header: Header) -> None:
+        if header["protocol"] != PROTOCOL_VERSION:
+            raise ProtocolError(f"the runner speaks protocol {header['protocol']}, this shim {PROTOCOL_VERSION}")
+        self.handlers["first start"](header, b"")
+        with self._settled:
+            self._socket = connection
+            self._greet()
+            self._settled.notify_all()
+
+    def _acknowledged(self, header: Header) -> None:
+        with self._settled:
+            self._outcomes.pop((header["id"], header["generation"]), None)
+            if not self._outcomes:
+                self._settled.notify_all()
+
+    def _lose(self, connection: socket.socket) -> None:
+        with self._lock:
+            if self._socket is connection:
+                self._socket = None
+        connection.close()
+        for act in self.lost:
+            act()
+
+    def _post_for_ever(self) -> None:
+        while True:
+            self._posts.get()()
+
+
+def _name(key: Key) -> Header:
+    return {"id": key[0], "generation": key[1]}
+
+
+def _or_die(body: Callable[[], None]) -> None:
+    """A shim without one of these threads could only hang; a container that ended is replaced."""
+    try:
+        body()
+    except BaseException:
+        complain(f"a defect ended this container:\n{traceback.format_exc()}")
+        os._exit(70)
+
+
+def complain(message: str) -> None:
+    """For whoever reads the container's own log; the user's stderr goes elsewhere."""
+    print(f"fabric shim: {message}", file=own_stderr or sys.__stderr__, flush=True)
+
+
+#: The stderr the process was started with, once the user's has been redirected.
+own_stderr: Any = None

@@ -1,0 +1,71 @@
+"""From the path of an app file to its module, its source root and its App."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from .app import App
+from .errors import InvalidError
+
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an app file is."""
+
+    root: str
+    module: str
+    file: str
+
+
+def locate(path: str) -> Source:
+    """A plain file's root is its folder; inside a package it is the folder above the outermost package."""
+    file = os.path.abspath(path)
+    if os.path.isdir(file):
+        file = os.path.join(file, "__init__.py")
+    if not os.path.isfile(file) or not file.endswith(".py"):
+        raise InvalidError(f"{path} is not a Python file", code="app_import_failed")
+    root, name = os.path.split(file)
+    parts = [] if name == "__init__.py" else [name[: -len(".py")]]
+    while os.path.isfile(os.path.join(root, "__init__.py")):
+        root, package = os.path.split(root)
+        parts.insert(0, package)
+    return Source(root, ".".join(parts), file)
+
+
+def load(source: Source) -> ModuleType:
+    """Import the app file under the name it has inside containers. Anything may be raised by it."""
+    if source.root not in sys.path:
+        sys.path.insert(0, source.root)
+    if all(map(_IDENTIFIER.fullmatch, source.module.split("."))):
+        return importlib.import_module(source.module)
+    spec = importlib.util.spec_from_file_location(source.module, source.file)
+    if spec is None or spec.loader is None:
+        raise InvalidError(f"{source.file} cannot be imported", code="app_import_failed")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[source.module] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def find_app(module: ModuleType, source: Source) -> App:
+    """The module's only App, or the one it calls `app`; a nameless one is named after the file."""
+    apps = {id(value): value for value in vars(module).values() if isinstance(value, App)}
+    named: Any = vars(module).get("app")
+    app = named if isinstance(named, App) else next(iter(apps.values()), None)
+    if app is None:
+        raise InvalidError(f"{source.file} defines no fabric.App", code="app_not_defined")
+    if len(apps) > 1 and app is not named:
+        raise InvalidError(f"{source.file} defines {len(apps)} apps; call one of them `app`", code="app_not_defined")
+    if app.name is None:
+        stem = os.path.basename(source.root if source.file.endswith("__init__.py") else source.file)
+        app.rename(re.sub(r"[^A-Za-z0-9_-]+", "-", stem.rpartition(".")[0] or stem).strip("-_")[:64] or "app")
+    return app
