@@ -1,0 +1,23 @@
+/** Waits for an invocation that was accepted earlier: by another call, another gateway, or before a restart. */
+import { fail } from "../core/errors.ts";
+import { type InvocationRecord, isTerminal } from "../core/invocation.ts";
+import type { GatewayDeps } from "./deps.ts";
+
+export async function awaitOutcome(
+  { state, outcomes }: Pick<GatewayDeps, "state" | "outcomes">,
+  id: string,
+  waitMs: number,
+  isWanted?: () => boolean,
+): Promise<InvocationRecord> {
+  const pending = outcomes.begin(id);
+  try {
+    const record = waitMs > 0 ? await state.invocations.watch(id, outcomes.waiter) : await state.invocations.get(id);
+    if (record && !isTerminal(record.state) && waitMs > 0) return (await pending.wait(waitMs, isWanted)) ?? missing(id);
+    return record ?? missing(id);
+  } finally {
+    pending.forget();
+  }
+}
+
+export const missing = (id: string): never =>
+  fail("invocation_not_found", `no invocation '${id.slice(0, 64)}', or its record has expired`);

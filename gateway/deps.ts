@@ -1,0 +1,38 @@
+/** What the gateway is given: every use case takes the part of this it needs, and only main.ts and tests make one. */
+import type { Clock } from "../core/clock.ts";
+import type { ImageBuilder } from "../core/image-builder.ts";
+import type { Log } from "../core/log.ts";
+import type { ObjectStore } from "../core/object-store.ts";
+import type { Queue } from "../core/queue.ts";
+import type { Registry } from "../core/registry.ts";
+import type { StateStore } from "../core/state-store.ts";
+import type { Catalog } from "./catalog.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Outcomes } from "./outcomes.ts";
+
+export interface GatewayLimits {
+  /** Of a call's body. */
+  bodyBytes: number;
+  /** Of a source archive, packed and unpacked. */
+  sourceBytes: number;
+}
+
+export interface GatewayDeps {
+  state: StateStore;
+  queue: Queue;
+  objects: ObjectStore;
+  registry: Registry;
+  builder: ImageBuilder;
+  catalog: Catalog;
+  outcomes: Outcomes;
+  metrics: Metrics;
+  clock: Clock;
+  log: Log;
+  /** May do everything and never expires; empty: there is none. */
+  adminToken: string;
+  limits: GatewayLimits;
+  /** Where uploads wait until they are checked. */
+  tempDir: string;
+  /** Prefix of the URLs that replies name; empty: the request's own origin. */
+  publicUrl: string;
+}

@@ -1,0 +1,29 @@
+/** The one JSON shape of an error reply, whatever was thrown. */
+import { HTTPException } from "hono/http-exception";
+import { asFabricError, FabricError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+
+/** Seconds after which a refused client may try again. */
+const RETRY_AFTER: Record<number, string> = { 429: "5", 503: "2" };
+
+export const replyHeaders = (status: number): Record<string, string> =>
+  RETRY_AFTER[status] ? { "Retry-After": RETRY_AFTER[status] } : {};
+
+export function errorReply(thrown: unknown, log: Log): Response {
+  const error = coded(thrown);
+  const { status } = error.kind;
+  if (error.code === "internal") log.error({ err: error.cause ?? error }, "a defect while answering");
+  // What a defect says may hold anything, so that it stays in the log.
+  const body =
+    error.code === "internal" ? new FabricError("internal", "a defect in fabric; see the gateway's log") : error;
+  return new Response(JSON.stringify({ error: body.toBody() }), {
+    status,
+    headers: { "Content-Type": "application/json", ...replyHeaders(status) },
+  });
+}
+
+function coded(thrown: unknown): FabricError {
+  if (thrown instanceof HTTPException)
+    return new FabricError("bad_request", thrown.message, undefined, { cause: thrown });
+  return asFabricError(thrown);
+}

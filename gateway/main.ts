@@ -1,0 +1,148 @@
+/** Puts the gateway together and listens: at once, although Redis and S3 may come later. */
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createAdaptorServer } from "@hono/node-server";
+import { bullmqQueue } from "../core/bullmq-queue.ts";
+import { systemClock } from "../core/clock.ts";
+import { type Config, loadConfig } from "../core/config.ts";
+import { createLog } from "../core/log.ts";
+import { s3ObjectStore } from "../core/object-store-s3.ts";
+import { redisState } from "../core/redis-state.ts";
+import { createRegistry } from "../core/registry.ts";
+import { createApp } from "./app.ts";
+import { createCatalog } from "./catalog.ts";
+import { chooseBuilder } from "./choose-builder.ts";
+import { createMetrics } from "./metrics.ts";
+import { followOutcomes } from "./outcomes.ts";
+import { type Fetch, startingApp } from "./starting-app.ts";
+import { keepSweeping } from "./sweep.ts";
+import { untilDone } from "./until-done.ts";
+
+const SWEEP = { outboxAgeMs: 2_000, queuedAgeMs: 15_000, max: 500 };
+const CLOSE_MS = 5_000;
+
+const config = loadConfig();
+const log = createLog("gateway", config.logLevel);
+const clock = systemClock;
+let fetch: Fetch = startingApp();
+
+const connectionErrors = limitedWarnings("redis");
+const state = redisState({
+  url: config.redisUrl,
+  prefix: config.redisPrefix,
+  recordTtlSeconds: config.resultTtlSeconds,
+  onError: connectionErrors,
+});
+const queue = bullmqQueue({
+  url: config.redisUrl,
+  prefix: config.redisPrefix,
+  lockMs: config.leaseMs,
+  onError: connectionErrors,
+});
+const objects = s3ObjectStore({
+  endpoint: config.s3Endpoint,
+  publicEndpoint: config.s3PublicEndpoint || undefined,
+  region: config.s3Region,
+  bucket: config.bucket,
+  accessKeyId: config.s3AccessKeyId,
+  secretAccessKey: config.s3SecretAccessKey,
+});
+
+const server = createAdaptorServer({
+  fetch: (request, env) => fetch(request, env),
+  serverOptions: { requestTimeout: 0, headersTimeout: 30_000, keepAliveTimeout: 75_000 },
+}) as Server;
+await new Promise<void>((resolve, reject) => server.once("error", reject).listen(config.port, config.host, resolve));
+
+const stopped = new AbortController();
+for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopped.abort());
+const tempDir = await makeTempDir();
+const running = await start(config).catch((error: unknown) => {
+  if (!stopped.signal.aborted) throw error;
+  return undefined;
+});
+if (running) {
+  process.stdout.write(`${JSON.stringify({ ready: true, port: (server.address() as AddressInfo).port })}\n`);
+  await new Promise((resolve) => stopped.signal.addEventListener("abort", resolve));
+}
+await shutDown();
+
+async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Config) {
+  const trying = { clock, signal: stopped.signal };
+  await untilDone(
+    trying,
+    () => objects.ensureBucket(),
+    (error) => log.warn({ error: error.message }, "waiting for S3"),
+  );
+  await untilDone(
+    trying,
+    () => state.ping(),
+    (error) => log.warn({ error: error.message }, "waiting for Redis"),
+  );
+  const registry = await createRegistry({ objects, state, clock });
+  const outcomes = await followOutcomes(state, clock);
+  const metrics = createMetrics({ state, queue });
+  const app = createApp({
+    state,
+    queue,
+    objects,
+    registry,
+    builder: await chooseBuilder(config),
+    catalog: createCatalog(registry),
+    outcomes,
+    metrics,
+    clock,
+    log,
+    adminToken,
+    limits: { bodyBytes: maxBodyBytes, sourceBytes: maxSourceBytes },
+    tempDir,
+    publicUrl: config.url,
+  });
+  fetch = app.fetch as Fetch;
+  const stopSweeping = keepSweeping({
+    state,
+    queue,
+    clock,
+    log,
+    limits: { ...SWEEP, leaseMs },
+    onRepairs: (count) => metrics.repaired(count),
+  });
+  return { registry, outcomes, stopSweeping };
+}
+
+/** Replies that wait are given what is known; then everything is let go. */
+async function shutDown(): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  running?.outcomes.close();
+  server.closeIdleConnections();
+  const force = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
+  await closed;
+  clearTimeout(force);
+  await running?.stopSweeping();
+  running?.registry.close();
+  await queue.close();
+  await state.close();
+  objects.close();
+  await rm(tempDir, { recursive: true, force: true });
+  process.exit(0);
+}
+
+/** Other users (a container's) may pass through to what is opened to them, and list nothing. */
+async function makeTempDir(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "fabric-gateway-"));
+  await chmod(dir, 0o711);
+  return dir;
+}
+
+/** An outage makes many errors a second; one line of them is enough. */
+function limitedWarnings(what: string): (error: Error) => void {
+  let quietUntil = 0;
+  return (error) => {
+    if (clock.monotonic() < quietUntil) return;
+    quietUntil = clock.monotonic() + 5_000;
+    log.warn({ what, error: error.message }, "connection trouble");
+  };
+}
