@@ -1,5 +1,6 @@
 /** One bucket: a file per key that says what the key holds, and an index in memory for listing. */
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { BlobRef, Blobs } from "./blobs.ts";
@@ -49,8 +50,6 @@ export interface LoadedBucket {
   damaged: string[];
 }
 
-const READS_AT_ONCE = 64;
-
 export async function loadBucket(
   dir: string,
   name: string,
@@ -62,19 +61,22 @@ export async function loadBucket(
   await mkdir(keys, { recursive: true });
   const entries: IndexEntry[] = [];
   const loaded = { liveBlobs: [] as string[], uploadIds: [] as string[], damaged: [] as string[] };
-  const files = await readdir(keys);
-  for (let i = 0; i < files.length; i += READS_AT_ONCE)
-    await Promise.all(
-      files.slice(i, i + READS_AT_ONCE).map(async (file) => {
-        const path = join(keys, file);
-        if (file.endsWith(TEMPORARY)) return rm(path, { force: true });
-        const meta = parseMeta(await readFile(path, "utf8"));
-        if (!meta || fileOf(meta.key) !== file) return void loaded.damaged.push(path);
-        entries.push(entryOf(meta));
-        for (const blob of meta.blobs) loaded.liveBlobs.push(blob.id);
-        if (meta.uploadId) loaded.uploadIds.push(meta.uploadId);
-      }),
-    );
+  for (const file of await readdir(keys)) {
+    const path = join(keys, file);
+    if (file.endsWith(TEMPORARY)) {
+      await rm(path, { force: true });
+      continue;
+    }
+    // Nothing else runs yet, and for many small files this takes a third of the time of asking the thread pool.
+    const meta = parseMeta(readFileSync(path, "utf8"));
+    if (!meta || fileOf(meta.key) !== file) {
+      loaded.damaged.push(path);
+      continue;
+    }
+    entries.push(entryOf(meta));
+    for (const blob of meta.blobs) loaded.liveBlobs.push(blob.id);
+    if (meta.uploadId) loaded.uploadIds.push(meta.uploadId);
+  }
   return { bucket: bucket(keys, name, createdMs, sortedKeys(entries), blobs, locks), ...loaded };
 }
 

@@ -42,6 +42,14 @@ export async function startS3(options: S3Options): Promise<RunningS3> {
   const store = await openStore(options.dir);
   const expire = () => store.uploads.expire(now() - UPLOAD_DAYS * 24 * HOUR_MS);
 
+  const running = new Set<Promise<void>>();
+  function handle(request: IncomingMessage, response: ServerResponse, begin: () => void): void {
+    // A client that goes away before its reply makes writing it fail; there is nobody left to tell.
+    response.on("error", () => response.destroy());
+    const answering = answer(request, response, begin).finally(() => running.delete(answering));
+    running.add(answering);
+  }
+
   async function answer(request: IncomingMessage, response: ServerResponse, begin: () => void): Promise<void> {
     const requestId = randomBytes(8).toString("hex").toUpperCase();
     response.setHeader("x-amz-request-id", requestId);
@@ -89,9 +97,9 @@ export async function startS3(options: S3Options): Promise<RunningS3> {
   server.timeout = 300_000;
   server.on("request", (request, response) => {
     if (request.url === "/healthz" && request.method === "GET") return void response.writeHead(200).end("ok\n");
-    void answer(request, response, () => undefined);
+    handle(request, response, () => undefined);
   });
-  server.on("checkContinue", (request, response) => void answer(request, response, () => response.writeContinue()));
+  server.on("checkContinue", (request, response) => handle(request, response, () => response.writeContinue()));
 
   const timer = setInterval(
     () => void expire().catch((error) => options.onError?.(error, { method: "", url: "expire uploads" })),
@@ -105,6 +113,8 @@ export async function startS3(options: S3Options): Promise<RunningS3> {
     const force = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
     await closed;
     clearTimeout(force);
+    // The directory is given back only when nothing here writes to it any more.
+    await Promise.all(running);
     await store.close();
   }
   try {

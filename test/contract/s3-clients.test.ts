@@ -164,6 +164,23 @@ describe("AWS SDK", () => {
     await expect.poll(async () => (await readdir(join(dir, "data", "blobs"))).length).toBe(before);
   });
 
+  it("lives on when clients go away before they are answered", async () => {
+    const { pathname, search } = new URL(await getSignedUrl(s3, new PutObjectCommand({ Bucket, Key: "rude" })));
+    const { port } = server;
+    for (let i = 0; i < 50; i++) {
+      const sent = request({
+        port,
+        path: pathname + search,
+        method: i % 2 ? "PUT" : "POST",
+        headers: { host: `127.0.0.1:${port}` },
+      });
+      sent.on("error", () => undefined);
+      await new Promise<void>((resolve) => sent.end(Buffer.alloc(1000), () => resolve()));
+      sent.destroy();
+    }
+    expect(await s3.send(new HeadObjectCommand({ Bucket, Key: "large" }))).toMatchObject({ ContentLength: 200 * MIB });
+  });
+
   it("starts again with everything in place, uploads in progress too", async () => {
     const upload = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: "unfinished" }));
     const { port } = server;
