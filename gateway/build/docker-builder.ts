@@ -10,9 +10,10 @@ import {
 } from "../../core/docker-client.ts";
 import { FabricError, fail } from "../../core/errors.ts";
 import type { BuildEvent, ImageBuilder } from "../../core/image-builder.ts";
-import { type ImageSpec, imageSpecSchema } from "../../core/spec.ts";
+import type { ImageSpec } from "../../core/spec.ts";
 import { type BaseImage, type BaseImageOptions, baseImages } from "./base-image.ts";
 import { readOutput } from "./build-output.ts";
+import { checkedSpec } from "./checked-spec.ts";
 import { type BuildSettings, dockerfile, SETTINGS, settingsFiles, specHash } from "./dockerfile.ts";
 import { runPython } from "./run-python.ts";
 import { sharedBuilds } from "./shared-build.ts";
@@ -32,14 +33,6 @@ const LAST_LINES = 20;
 interface Built {
   ref: string;
   cached: boolean;
-}
-
-/** A spec that came over the network was parsed there; one that did not is parsed here. */
-export function checkedSpec(spec: ImageSpec): ImageSpec {
-  const parsed = imageSpecSchema.safeParse(spec);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  return fail("image_spec_invalid", `The image spec does not fit at ${issue?.path.join(".")}: ${issue?.message}`);
 }
 
 async function buildContext(text: string, settings: BuildSettings): Promise<NodeJS.ReadableStream> {
