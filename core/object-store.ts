@@ -54,8 +54,8 @@ export interface ListOptions {
  * - a write is whole or absent: a reader sees the old object or the new one, never a mixture, also across crashes;
  * - an acknowledged write is durable, and the next `get`, `head` and `list` anywhere see it;
  * - keys are names of up to 1,024 bytes of UTF-8, not paths: `a`, `a/b` and `a//b` are three objects;
- * - a store that does not answer, or refuses us, throws `storage_unavailable`, within seconds for small requests;
- *   after such an error a write may or may not have happened.
+ * - a store that does not answer, or refuses us, throws `storage_unavailable`: at once when nothing listens,
+ *   within about half a minute when it hangs; after such an error a write may or may not have happened.
  */
 export interface ObjectStore {
   put(key: string, body: Buffer | string | Readable, options?: PutOptions): Promise<PutOutcome>;
