@@ -1,7 +1,7 @@
 /** One parent cgroup for all function containers of a fabric, so that they cannot take the node's own reserve. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rmdir, writeFile } from "node:fs/promises";
 import { runCommand } from "../../core/run-command.ts";
 
 const ROOT = "/sys/fs/cgroup";
@@ -82,9 +82,13 @@ export async function makeCgroup(fabric: string, host: CgroupHost, limits: Cgrou
   return name;
 }
 
-/** Removes the parent when no container is in it any more. */
+/** Removes the parent when no container is in it any more; runc made it in every hierarchy of cgroup v1, not only in ours. */
 export async function removeCgroup(fabric: string, host: CgroupHost): Promise<void> {
   if (host.driver === "systemd") return;
   const name = cgroupName(fabric, host);
-  for (const folder of folders(name, host.version)) if (existsSync(folder)) await rmdir(folder);
+  const hierarchies = host.version === "2" ? [""] : (await readdir(ROOT)).map((controller) => `/${controller}`);
+  for (const hierarchy of hierarchies) {
+    const folder = `${ROOT}${hierarchy}${name}`;
+    if (existsSync(folder)) await rmdir(folder);
+  }
 }

@@ -1,5 +1,6 @@
 /** Makes a fabric's egress network with its rules, and says whether containers may use it. */
 import { readFile } from "node:fs/promises";
+import { networkInterfaces } from "node:os";
 import { askDocker, askDockerUnless, type DockerClient } from "../../core/docker-client.ts";
 import { FabricError, fail } from "../../core/errors.ts";
 import { type EgressNetwork, egressNetwork, type FirewallPolicy, resolversOf } from "./docker-network.ts";
@@ -59,11 +60,20 @@ async function hostCommand(docker: DockerClient, network: EgressNetwork, options
   return fail("engine_unavailable", "the runner is not root in the host's network, and no helper image is configured");
 }
 
+/** IPv4 networks of this node's interfaces, our own bridge and loopback aside. */
+function attachedNetworks(network: EgressNetwork): string[] {
+  const outward = Object.entries(networkInterfaces()).filter(([name]) => name !== network.bridge);
+  const addresses = outward
+    .flatMap(([, list]) => list ?? [])
+    .filter(({ family, internal }) => family === "IPv4" && !internal);
+  return [...new Set(addresses.map(({ cidr }) => cidr).filter((cidr) => cidr !== null))].sort();
+}
+
 export async function prepareEgress(docker: DockerClient, fabric: string, options: EgressOptions): Promise<Egress> {
   const network = egressNetwork(fabric);
   await makeNetwork(docker, fabric, network);
   const resolvers = options.resolvers ?? resolversOf(await readFile("/etc/resolv.conf", "utf8"));
-  const policy: FirewallPolicy = { resolvers, allow: options.allow ?? [] };
+  const policy: FirewallPolicy = { resolvers, allow: options.allow ?? [], attached: attachedNetworks(network) };
 
   let run: HostCommand;
   try {

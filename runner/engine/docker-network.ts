@@ -21,7 +21,7 @@ export function egressNetwork(fabric: string): EgressNetwork {
   };
 }
 
-/** Everything that is not the public internet: own host, private, link-local with cloud metadata, carrier NAT, tests, multicast. */
+/** Ranges that are never the public internet: own host, private, link-local with cloud metadata, carrier NAT, benchmarks, multicast. */
 export const DENIED_RANGES = [
   "0.0.0.0/8",
   "10.0.0.0/8",
@@ -30,11 +30,8 @@ export const DENIED_RANGES = [
   "169.254.0.0/16",
   "172.16.0.0/12",
   "192.0.0.0/24",
-  "192.0.2.0/24",
   "192.168.0.0/16",
   "198.18.0.0/15",
-  "198.51.100.0/24",
-  "203.0.113.0/24",
   "224.0.0.0/3",
 ];
 
@@ -48,6 +45,8 @@ export interface FirewallPolicy {
   resolvers: string[];
   /** CIDR ranges the operator opens although they are private. */
   allow: string[];
+  /** Networks the node is attached to: denied also where their addresses are public ones. */
+  attached: string[];
 }
 
 const RESOLVER_PROTOCOLS = ["udp", "tcp"];
@@ -64,7 +63,7 @@ export function chainRules(policy: FirewallPolicy): { forward: string[][]; input
       established,
       ...dns,
       ...policy.allow.map((range) => ["-d", range, "-j", "RETURN"]),
-      ...DENIED_RANGES.map((range) => ["-d", range, ...reject]),
+      ...[...DENIED_RANGES, ...policy.attached].map((range) => ["-d", range, ...reject]),
     ],
     // A packet that arrives here is for the host itself, by whatever address.
     input: [established, ...dns, reject],
