@@ -74,6 +74,8 @@ export async function checkArchive(
       return;
     }
     body.on("end", next);
+    // An entry that is cut short fails beside its archive; unheard, that would end the process.
+    body.on("error", (error) => tar.destroy(error));
     body.resume();
   });
   async function* counted(unpacked: AsyncIterable<Buffer>) {

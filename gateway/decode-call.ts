@@ -71,7 +71,7 @@ function readJson(body: Buffer, form: string | undefined): { input: Buffer; give
       input: Buffer.concat([POSITIONAL[0], body, POSITIONAL[1]]),
       given: { positional: value.length, named: [] },
     };
-  if (value === null || typeof value !== "object")
+  if (!isObject(value))
     fail("invalid_json", "the body is neither an object of named arguments nor an array of positional ones");
   return { input: Buffer.concat([NAMED[0], body, NAMED[1]]), given: { positional: 0, named: Object.keys(value) } };
 }
@@ -89,15 +89,11 @@ export function parseJson(body: Buffer): unknown {
 }
 
 function ofCallForm(value: unknown): GivenArguments {
-  const { args = [], kwargs = {}, ...rest } = (value ?? {}) as { args?: unknown; kwargs?: unknown };
-  const isObject = typeof kwargs === "object" && kwargs !== null && !Array.isArray(kwargs);
-  if (
-    Array.isArray(value) ||
-    typeof value !== "object" ||
-    !Array.isArray(args) ||
-    !isObject ||
-    Object.keys(rest).length > 0
-  )
+  const { args = [], kwargs = {}, ...rest } = isObject(value) ? value : { neither: value };
+  if (!Array.isArray(args) || !isObject(kwargs) || Object.keys(rest).length > 0)
     fail("bad_request", 'with Fabric-Body: call the body is {"args": [...], "kwargs": {...}}');
-  return { positional: args.length, named: Object.keys(kwargs as object) };
+  return { positional: args.length, named: Object.keys(kwargs) };
 }
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);

@@ -4,17 +4,23 @@ import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { createAdaptorServer } from "@hono/node-server";
 import { bullmqQueue } from "../core/bullmq-queue.ts";
 import { systemClock } from "../core/clock.ts";
 import { type Config, loadConfig } from "../core/config.ts";
+import { askDocker, dockerClient } from "../core/docker-client.ts";
+import { asFabricError, fail } from "../core/errors.ts";
+import type { ImageBuilder } from "../core/image-builder.ts";
 import { createLog } from "../core/log.ts";
 import { s3ObjectStore } from "../core/object-store-s3.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
+import { prepareSdkDir } from "../core/sdk-dir.ts";
 import { createApp } from "./app.ts";
+import { dockerImageBuilder } from "./build/docker-builder.ts";
+import { processImageBuilder } from "./build/process-builder.ts";
 import { createCatalog } from "./catalog.ts";
-import { chooseBuilder } from "./choose-builder.ts";
 import { createMetrics } from "./metrics.ts";
 import { followOutcomes } from "./outcomes.ts";
 import { type Fetch, startingApp } from "./starting-app.ts";
@@ -23,6 +29,7 @@ import { untilDone } from "./until-done.ts";
 
 const SWEEP = { outboxAgeMs: 2_000, queuedAgeMs: 15_000, max: 500 };
 const CLOSE_MS = 5_000;
+const SDK = fileURLToPath(new URL("../sdk/python/src", import.meta.url));
 
 const config = loadConfig();
 const log = createLog("gateway", config.logLevel);
@@ -145,4 +152,32 @@ function limitedWarnings(what: string): (error: Error) => void {
     quietUntil = clock.monotonic() + 5_000;
     log.warn({ what, error: error.message }, "connection trouble");
   };
+}
+
+/** Docker where a daemon answers or is asked for, otherwise environments on this machine. */
+async function chooseBuilder(config: Config): Promise<ImageBuilder> {
+  const { dataDir, dockerHost, buildNetwork } = config;
+  const settings = {
+    dataDir,
+    caBundle: config.caBundle || undefined,
+    pipIndexUrl: config.pipIndexUrl || undefined,
+  };
+  const sdkDir = () => prepareSdkDir({ ...settings, source: SDK });
+  if (!["auto", "docker", "process"].includes(config.engine))
+    fail("bad_request", `FABRIC_ENGINE=${config.engine} is none of docker, process and auto`);
+  if (config.engine === "docker" || (config.engine === "auto" && (await dockerAnswers(dockerHost))))
+    return dockerImageBuilder({ ...settings, sdkDir, dockerHost: dockerHost || undefined, buildNetwork });
+
+  return processImageBuilder({ ...settings, sdkDir });
+}
+
+async function dockerAnswers(dockerHost: string): Promise<boolean> {
+  const docker = await dockerClient({ dockerHost })();
+  try {
+    await askDocker(() => docker.ping());
+    return true;
+  } catch (error) {
+    if (asFabricError(error).code === "engine_unavailable") return false;
+    throw error;
+  }
 }
