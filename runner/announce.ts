@@ -1,0 +1,40 @@
+/** Tells the other runners and the gateway that this node is there, again and again until it is withdrawn. */
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { CapacityLedger, NodeFacts } from "../core/state-store.ts";
+
+export interface AnnounceOptions {
+  capacity: CapacityLedger;
+  facts: NodeFacts;
+  clock: Clock;
+  log: Log;
+  leaseMs: number;
+}
+
+export async function announce({ capacity, facts, clock, log, leaseMs }: AnnounceOptions) {
+  let cancel = (): void => {};
+  let stopped = false;
+  const tell = (): Promise<void> => capacity.announce(facts, leaseMs * 2);
+  const schedule = (): void => {
+    cancel = clock.after(leaseMs / 3, () => {
+      tell()
+        .catch((err: unknown) => log.warn({ err }, "this node could not be announced"))
+        .finally(() => {
+          if (!stopped) schedule();
+        });
+    });
+  };
+  await tell();
+  schedule();
+  return {
+    async withdraw(): Promise<void> {
+      stopped = true;
+      cancel();
+      try {
+        await capacity.withdraw(facts.id);
+      } catch (err) {
+        log.warn({ err }, "this node could not be withdrawn; it counts as gone soon");
+      }
+    },
+  };
+}

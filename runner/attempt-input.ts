@@ -1,0 +1,48 @@
+/** Brings an attempt's input to its shim: inside the frame while small, else as a stream. */
+import { fail } from "../core/errors.ts";
+import { type InvocationRecord, inputKey } from "../core/invocation.ts";
+import type { ObjectStore, StoredObject } from "../core/object-store.ts";
+import { INLINE_BYTES, type ToShim } from "../core/protocol.ts";
+import { gather } from "../core/sized-body.ts";
+import type { ContainerLink } from "./attempt.ts";
+import { untilDone } from "./until-done.ts";
+
+export async function sendInput(objects: ObjectStore, record: InvocationRecord, link: ContainerLink): Promise<void> {
+  const frame: ToShim = {
+    type: "input",
+    id: record.id,
+    generation: record.generation,
+    encoding: record.encoding,
+    accept_pickle: record.acceptPickle,
+    timeout_ms: record.timeoutMs,
+  };
+  if (record.input) {
+    link.send(frame, record.input);
+    return;
+  }
+  const object = await untilDone(() => objects.get(inputKey(record.id)));
+  if (!object) fail("internal", "the input of this invocation is not in the bucket");
+  if (object.length <= INLINE_BYTES) link.send(frame, await gather(object.body, object.length));
+  else await streamInput(object, frame, link);
+}
+
+async function streamInput(
+  object: StoredObject,
+  frame: ToShim & { type: "input" },
+  link: ContainerLink,
+): Promise<void> {
+  const streams = link.streams();
+  if (!streams) {
+    object.body.destroy();
+    return;
+  }
+  const stream = streams.reserve();
+  link.send({ ...frame, stream });
+  try {
+    await streams.send(stream, "input", object.body);
+  } catch (thrown) {
+    object.body.destroy();
+    // When the connection or the container ended, their end decides what becomes of the attempt.
+    if (link.streams() === streams) throw thrown;
+  }
+}

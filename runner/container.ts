@@ -1,0 +1,340 @@
+/** One container: from its booking to its end. `move` is the only place where its state changes, and never back. */
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import type { ContainerEngine, ContainerExit } from "../core/engine.ts";
+import { asFabricError, type ErrorBody, FabricError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import type { Attempt } from "../core/state-store.ts";
+import type { ContainerLink, Ending, LiveAttempt } from "./attempt.ts";
+import type { Bundles } from "./bundles.ts";
+import { type Channel, createChannel, type ShimMessage } from "./channel.ts";
+import { classifyExit } from "./classify-exit.ts";
+import { type ContainerPlan, containerSpec, type NodeIdentity, startFrame } from "./container-plan.ts";
+import { type RunnerDirs, SOCKET_NAME } from "./dirs.ts";
+import type { LogShipper } from "./log-shipper.ts";
+import type { Operations } from "./operations.ts";
+
+export type ContainerPhase = "booked" | "starting" | "ready" | "draining" | "ended";
+const NEXT: Record<ContainerPhase, readonly ContainerPhase[]> = {
+  booked: ["starting", "ended"],
+  starting: ["ready", "draining", "ended"],
+  ready: ["draining", "ended"],
+  draining: ["ended"],
+  ended: [],
+};
+
+export interface ContainerDeps {
+  engine: ContainerEngine;
+  bundles: Bundles;
+  dirs: RunnerDirs;
+  sdkDir: string;
+  identity: NodeIdentity;
+  clock: Clock;
+  log: Log;
+  logs: LogShipper;
+  operations: Operations;
+  bootTimeoutMs: number;
+}
+
+/** Why a container that never became ready ended. */
+export interface StartFailure {
+  error: ErrorBody;
+}
+
+export interface ContainerEvents {
+  /** It takes inputs now. `running` are attempts it already has: the runner was restarted. */
+  onReady(container: Container, running: Attempt[]): void;
+  /** A slot became free. */
+  onFree(container: Container): void;
+  /** A frame of an attempt this runner does not know (yet). Answers the attempt when it is one to adopt. */
+  onStray(container: Container, attempt: Attempt): LiveAttempt | undefined;
+  /** It ended by itself and took these attempts with it. */
+  onCrash(container: Container, attempts: LiveAttempt[]): void;
+  onEnded(container: Container, failure?: StartFailure): void;
+}
+
+export interface Container {
+  readonly plan: ContainerPlan;
+  readonly id: string;
+  readonly slots: number;
+  phase(): ContainerPhase;
+  freeSlots(): number;
+  busy(): number;
+  /** Monotonic; when its last input ended. */
+  idleSince(): number;
+  begin(attempt: LiveAttempt, alone?: boolean): void;
+  adoptAttempt(attempt: LiveAttempt): void;
+  /** Frees the attempt's slot; its frames are known until `forget`. */
+  release(attempt: LiveAttempt): void;
+  forget(attempt: LiveAttempt): void;
+  start(): void;
+  /** Living already, from before a restart of the runner. */
+  adopt(): void;
+  /** Takes nothing new; ends when what runs has ended. */
+  drain(): void;
+  /** Ends it now; attempts inside run again without charge. */
+  kill(why: string): void;
+  readonly ended: Promise<void>;
+}
+
+const STOP_GRACE_MS = 5_000;
+/** A shim that reconnected resends what it holds at once; what it does not name after this long never reached it. */
+const RESEND_MS = 2_000;
+const TAIL_BYTES = 4_096;
+const keyOf = ({ id, generation }: Attempt): string => `${id} ${generation}`;
+
+export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events: ContainerEvents): Container {
+  const { engine, clock, log, dirs } = deps;
+  const { id } = plan;
+  const slots = plan.fn.max_inputs;
+  const known = new Map<string, LiveAttempt>();
+  const running = new Set<LiveAttempt>();
+  const created = clock.monotonic();
+  const abort = new AbortController();
+  let phase: ContainerPhase = "booked";
+  let channel: Channel | undefined;
+  let idleSince = created;
+  let bootMs = 0;
+  let enterMs = 0;
+  let alone = false;
+  let connected = false;
+  let failure: ErrorBody | undefined;
+  let killed: string | undefined;
+  let bootTimer = (): void => {};
+  let markEnded = (): void => {};
+  const ended = new Promise<void>((resolve) => (markEnded = resolve));
+
+  function move(next: ContainerPhase): void {
+    if (!NEXT[phase].includes(next))
+      throw new FabricError("internal", `a container cannot go from ${phase} to ${next}`);
+    phase = next;
+  }
+
+  const link: ContainerLink = {
+    id,
+    send: (header, body) => channel?.send(header, body) ?? false,
+    streams: () => channel?.streams(),
+    kill: (why) => kill(why),
+    bootMs: () => bootMs,
+    enterMs: () => enterMs,
+  };
+
+  function kill(why: string, error?: ErrorBody): void {
+    if (phase === "ended" || killed !== undefined) return;
+    killed = why;
+    failure ??= error;
+    log.info({ container: id, why }, "stopping a container");
+    if (phase !== "booked")
+      engine.stop(id, 0).catch((err: unknown) => log.error({ err, container: id }, "stop failed"));
+  }
+
+  async function listen(): Promise<void> {
+    const folders = { ...foldersOf(dirs, id), bundleDir: "", sdkDir: deps.sdkDir };
+    await mkdir(folders.socketDir, { recursive: true });
+    channel = createChannel({
+      socketPath: join(folders.socketDir, SOCKET_NAME),
+      start: startFrame(plan, engine.paths({ ...folders, bundleDir: await deps.bundles.get(plan.manifest.source) })),
+      onMessage: receive,
+      onViolation: (error) => kill(error.message, error.toBody()),
+    });
+    await channel.listen();
+  }
+
+  async function boot(): Promise<void> {
+    const bundleDir = await deps.bundles.get(plan.manifest.source);
+    const folders = { ...foldersOf(dirs, id), bundleDir, sdkDir: deps.sdkDir };
+    await mkdir(folders.scratchDir, { recursive: true });
+    await listen();
+    if (killed !== undefined) throw new FabricError("container_start_failed", killed);
+    await engine.start(containerSpec(plan, deps.identity, folders, engine.paths(folders)));
+    move("starting");
+    if (killed !== undefined) await engine.stop(id, 0);
+  }
+
+  function armBoot(): void {
+    bootTimer = clock.after(deps.bootTimeoutMs, () => {
+      const message = `the container did not report within ${deps.bootTimeoutMs / 1000} s`;
+      kill(message, new FabricError("shim_unresponsive", message).toBody());
+    });
+  }
+
+  async function watch(): Promise<void> {
+    const exit = await engine.wait(id, abort.signal);
+    const tail = exit && exit.code !== 0 ? await engine.tail(id, TAIL_BYTES) : "";
+    await end(exit, tail);
+  }
+
+  async function end(exit: ContainerExit | undefined, tail: string): Promise<void> {
+    const before = phase;
+    if (phase === "ended") return;
+    move("ended");
+    bootTimer();
+    const verdict = classifyExit(exit, tail);
+    const inside = [...running];
+    if (killed === undefined && (before === "booked" || before === "starting"))
+      failure ??= new FabricError(
+        "container_start_failed",
+        `The container ended before it was ready. ${verdict.message}`,
+      ).toBody();
+    if (inside.length > 0) conclude(inside, new FabricError(verdict.code, verdict.message).toBody());
+    system(
+      killed === undefined ? `container ended: ${verdict.message}` : `container stopped: ${killed}`,
+      exit?.code === 0,
+    );
+    const unready = before === "booked" || before === "starting";
+    events.onEnded(self, unready && failure ? { error: failure } : undefined);
+    await cleanUp();
+    markEnded();
+  }
+
+  /** One input answers for what ended its container; of several nobody knows which it was. */
+  function conclude(inside: LiveAttempt[], verdict: ErrorBody): void {
+    const guilty = failure ?? (killed === undefined ? verdict : undefined);
+    const blame = inside.length === 1 || guilty?.code === "container_killed" ? guilty : undefined;
+    if (guilty && !blame) events.onCrash(self, inside);
+    const ending: Ending = blame ? { fault: blame } : { again: killed ?? `an input beside it ended the container` };
+    for (const attempt of inside) attempt.onContainerEnd(ending);
+  }
+
+  function system(text: string, quiet: boolean): void {
+    if (quiet) return;
+    const { app } = plan.manifest;
+    deps.logs.addText(app, { at: clock.now(), fn: plan.fn.name, container: id, source: "system" }, text);
+  }
+
+  async function cleanUp(): Promise<void> {
+    try {
+      await channel?.close();
+      await engine.remove(id);
+      const { socketDir, scratchDir } = foldersOf(dirs, id);
+      await Promise.all([socketDir, scratchDir].map((folder) => rm(folder, { recursive: true, force: true })));
+    } catch (err) {
+      // Labels and folder names stay: the next reconcile finds and removes what is left.
+      log.error({ err, container: id }, "a container's traces could not all be removed");
+    }
+  }
+
+  function onReady(message: Extract<ShimMessage, { type: "ready" }>): void {
+    connected = true;
+    if (phase === "starting") {
+      bootTimer();
+      bootMs = Math.round(clock.monotonic() - created);
+      enterMs = Math.round(message.import_ms);
+      idleSince = clock.monotonic();
+      move("ready");
+    }
+    const there = new Set(message.running.map(keyOf));
+    const missing = [...running].filter((attempt) => !there.has(keyOf(attempt)));
+    if (missing.length > 0)
+      clock.after(RESEND_MS, () => {
+        for (const attempt of missing)
+          if (running.has(attempt)) attempt.giveBack("its input did not reach the container");
+      });
+    events.onReady(self, message.running);
+  }
+
+  function receive(message: ShimMessage, body: Buffer): void {
+    if (message.type === "result" || message.type === "error") {
+      const attempt = known.get(keyOf(message)) ?? events.onStray(self, message);
+      // Nobody waits for it any more; the shim may forget it.
+      if (!attempt) link.send({ type: "ack", id: message.id, generation: message.generation });
+      else if (message.type === "result") attempt.onResult(message, body);
+      else attempt.onError(message, body);
+    } else if (message.type === "log") print(message, body);
+    else if (message.type === "ready") onReady(message);
+    else if (message.type === "request") ask(message);
+    else {
+      const text = `${message.message}\n${message.traceback}`;
+      failure = new FabricError("import_failed", text, { traceback: message.traceback }).toBody();
+      clock.after(RESEND_MS, () => kill("its module does not import"));
+    }
+  }
+
+  function ask(message: Extract<ShimMessage, { type: "request" }>): void {
+    const attempt = known.get(keyOf(message));
+    if (!attempt || attempt.state() !== "running") {
+      const error = { code: "bad_request", message: "no such attempt runs in this container" };
+      link.send({ type: "reply", request: message.request, ok: false, error });
+      return;
+    }
+    deps.operations.answer({ attempt, plan, link, scratch: dirs.scratchDir(id) }, message);
+  }
+
+  function print(message: Extract<ShimMessage, { type: "log" }>, body: Buffer): void {
+    const invocation = message.id !== undefined && inside(message.id) ? message.id : undefined;
+    const line = { at: clock.now(), fn: plan.fn.name, invocation, container: id, source: message.source };
+    deps.logs.addText(plan.manifest.app, line, body.toString("utf8"));
+  }
+
+  const inside = (invocation: string): boolean => {
+    for (const attempt of known.values()) if (attempt.id === invocation) return true;
+    return false;
+  };
+
+  function stopWhenEmpty(): void {
+    if (phase !== "draining" || running.size > 0 || killed !== undefined) return;
+    killed = "not needed any more";
+    link.send({ type: "shutdown" });
+    engine.stop(id, STOP_GRACE_MS).catch((err: unknown) => log.error({ err, container: id }, "stop failed"));
+  }
+
+  const lost = (err: unknown): void => {
+    if (phase === "ended") return;
+    failure ??= asFabricError(err).toBody();
+    log.warn({ err, container: id }, "a container could not be started or watched");
+    void end(undefined, "");
+  };
+
+  const self: Container = {
+    plan,
+    id,
+    slots,
+    phase: () => phase,
+    freeSlots: () => (phase === "ready" && connected && !alone && killed === undefined ? slots - running.size : 0),
+    busy: () => running.size,
+    idleSince: () => idleSince,
+    begin(attempt, isAlone = false) {
+      alone = isAlone;
+      known.set(keyOf(attempt), attempt);
+      running.add(attempt);
+      attempt.begin(link);
+    },
+    adoptAttempt(attempt) {
+      known.set(keyOf(attempt), attempt);
+      running.add(attempt);
+      attempt.adopt(link);
+    },
+    release(attempt) {
+      if (!running.delete(attempt)) return;
+      alone = false;
+      if (running.size === 0) idleSince = clock.monotonic();
+      if (phase === "draining") stopWhenEmpty();
+      else events.onFree(self);
+    },
+    forget: (attempt) => void known.delete(keyOf(attempt)),
+    start() {
+      armBoot();
+      boot().then(() => watch().catch(lost), lost);
+    },
+    adopt() {
+      move("starting");
+      armBoot();
+      listen().then(() => watch().catch(lost), lost);
+    },
+    drain() {
+      if (phase === "booked") kill("not needed any more");
+      if (phase !== "starting" && phase !== "ready") return;
+      move("draining");
+      stopWhenEmpty();
+    },
+    kill: (why) => kill(why),
+    ended,
+  };
+  return self;
+}
+
+const foldersOf = (dirs: RunnerDirs, id: string) => ({
+  socketDir: dirs.socketDir(id),
+  scratchDir: dirs.scratchDir(id),
+});

@@ -1,0 +1,97 @@
+/** Puts the runner of this node together and runs it: at once, although Redis and S3 may come later. */
+import { mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { bullmqQueue } from "../core/bullmq-queue.ts";
+import { systemClock } from "../core/clock.ts";
+import { loadConfig, machineCores } from "../core/config.ts";
+import { createLog } from "../core/log.ts";
+import { s3ObjectStore } from "../core/object-store-s3.ts";
+import { redisState } from "../core/redis-state.ts";
+import { createRegistry } from "../core/registry.ts";
+import { prepareSdkDir } from "../core/sdk-dir.ts";
+import { announce } from "./announce.ts";
+import { chooseEngine } from "./choose-engine.ts";
+import { nodeFacts } from "./node-facts.ts";
+import { nodeIdentity } from "./node-identity.ts";
+import { createRunner, type Runner } from "./runner.ts";
+import { untilDone } from "./until-done.ts";
+
+const DRAIN_MS = 10_000;
+const SDK = fileURLToPath(new URL("../sdk/python/src", import.meta.url));
+
+const config = loadConfig();
+const log = createLog("runner", config.logLevel);
+mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+const identity = nodeIdentity(config);
+const stopped = new AbortController();
+for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopped.abort());
+
+let runner: Runner | undefined;
+let warnedAt = 0;
+function onRedisError(error: Error): void {
+  const { code } = error as NodeJS.ErrnoException;
+  runner?.sawRedisError(code);
+  if (Date.now() - warnedAt < 5_000) return;
+  warnedAt = Date.now();
+  log.warn({ error: error.message, code }, "redis");
+}
+
+const { redisUrl: url, redisPrefix: prefix, leaseMs } = config;
+const recordTtlSeconds = config.resultTtlSeconds;
+const state = redisState({ url, prefix, recordTtlSeconds, onError: onRedisError });
+const queue = bullmqQueue({ url, prefix, lockMs: leaseMs, onError: onRedisError });
+const objects = s3ObjectStore({
+  endpoint: config.s3Endpoint,
+  region: config.s3Region,
+  bucket: config.bucket,
+  accessKeyId: config.s3AccessKeyId,
+  secretAccessKey: config.s3SecretAccessKey,
+});
+
+async function start(): Promise<{ withdraw(): Promise<void> }> {
+  const { engine, report } = await chooseEngine(config, identity);
+  for (const notice of report.notices) log.warn({ engine: report.engine }, notice);
+  const sdkDir = await prepareSdkDir({
+    dataDir: config.dataDir,
+    source: SDK,
+    caBundle: config.caBundle || undefined,
+    pipIndexUrl: config.pipIndexUrl || undefined,
+    signal: stopped.signal,
+  });
+  const waiting = (error: Error): void => log.warn({ error: error.message }, "waiting for a store");
+  await untilDone(() => state.ping(), stopped.signal, waiting);
+  await untilDone(() => objects.ensureBucket(), stopped.signal, waiting);
+  const registry = await createRegistry({ objects, state, clock: systemClock });
+  const facts = await nodeFacts(config, identity, engine.name, Date.now());
+  const announced = await announce({ capacity: state.capacity, facts, clock: systemClock, log, leaseMs });
+  runner = createRunner({
+    ...{ state, queue, objects, registry, engine, clock: systemClock, log, identity, facts, sdkDir, leaseMs },
+    dataDir: config.dataDir,
+    bootTimeoutMs: config.bootTimeoutMs,
+    cancelGraceMs: config.cancelGraceMs,
+    maxSourceBytes: config.maxSourceBytes,
+    maxBoots: Math.max(4, machineCores() * 2),
+  });
+  await runner.start();
+  process.stdout.write(`${JSON.stringify({ ready: true, engine: report.engine, notices: report.notices })}\n`);
+  return announced;
+}
+
+let announced: { withdraw(): Promise<void> } | undefined;
+try {
+  announced = await start();
+  if (!stopped.signal.aborted)
+    await new Promise((resolve) => stopped.signal.addEventListener("abort", resolve, { once: true }));
+} catch (error) {
+  if (!stopped.signal.aborted) {
+    log.fatal({ err: error }, "the runner cannot start");
+    process.exit(1);
+  }
+}
+log.info("stopping");
+await runner?.drain(DRAIN_MS);
+await announced?.withdraw();
+await Promise.race([queue.close(), new Promise((resolve) => setTimeout(resolve, 2_000))]);
+await state.close();
+objects.close();
+process.exit(0);

@@ -1,0 +1,15 @@
+/** How many entries to take from a queue at once: pure, so that the hot path's pace can be reasoned about. */
+
+const MAX_PARALLEL = 64;
+/** Inputs that end sooner than this are taken ahead of their slot: fetching the next one costs as much as running one. */
+const SHORT_MS = 20;
+
+/** Entries worth holding beyond the free slots; `runMs` is a moving average. */
+export const lookahead = (runMs: number | undefined, busySlots: number): number =>
+  runMs !== undefined && runMs < SHORT_MS ? Math.min(Math.max(busySlots, 1), MAX_PARALLEL) : 0;
+
+/** One look while it is unknown whether there is more; after every find, twice as many may look at once. */
+export function takesNow(room: number, streak: number, inFlight: number): number {
+  const parallel = Math.min(MAX_PARALLEL, 2 ** Math.min(streak, 6));
+  return Math.max(0, Math.min(room, parallel - inFlight));
+}

@@ -1,0 +1,224 @@
+/** The containers of one version of a function on this node, and the inputs that wait for a slot in them. */
+import type { Clock } from "../core/clock.ts";
+import type { ErrorBody } from "../core/errors.ts";
+import { newId } from "../core/ids.ts";
+import type { FunctionKey } from "../core/invocation.ts";
+import type { Log } from "../core/log.ts";
+import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
+import type { Attempt } from "../core/state-store.ts";
+import type { LiveAttempt } from "./attempt.ts";
+import type { Container, ContainerEvents, StartFailure } from "./container.ts";
+import { type ContainerPlan, keyOf } from "./container-plan.ts";
+import type { Room } from "./room.ts";
+import { idleToStop, type Load, type ScalingPolicy, startsNow } from "./scaling.ts";
+
+/** After this many deaths beside others an input gets a container to itself. */
+const ALONE_AFTER = 2;
+const FIRST_BACKOFF_MS = 1_000;
+const MAX_BACKOFF_MS = 60_000;
+
+export interface PoolDeps {
+  clock: Clock;
+  log: Log;
+  room: Room;
+  /** Deaths an input has shared with others, by invocation. */
+  sharedDeaths: Map<string, number>;
+  createContainer(plan: ContainerPlan, events: ContainerEvents): Container;
+  /** An attempt that a container reported, from before a restart. */
+  adopt(container: Container, attempt: Attempt): LiveAttempt | undefined;
+  /** A slot became free, or the number of containers changed. */
+  onChange(): void;
+}
+
+export interface Pool {
+  readonly key: FunctionKey;
+  readonly version: string;
+  submit(attempt: LiveAttempt): void;
+  release(attempt: LiveAttempt): void;
+  forget(attempt: LiveAttempt): void;
+  /** Slots an input taken now could have, those of starting containers included. */
+  openSlots(): number;
+  load(queued: number): Load;
+  /** Starts what demand asks for. Answers what is missing when the node has no room for it. */
+  scale(queued: number): Promise<string | undefined>;
+  /** Idle ones beyond demand and window go. */
+  trim(queued: number): void;
+  /** Containers that every node's total must not fall below; set by whoever sees all nodes. */
+  keepAtLeast(min: number): void;
+  /** No calls are pinned to it by default any more: idle containers go at once. */
+  retire(yes: boolean): void;
+  adoptContainer(id: string, gpus: string[]): Container;
+  containers(): Container[];
+  waiting(): readonly LiveAttempt[];
+  isEmpty(): boolean;
+}
+
+export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: FunctionSpec): Pool {
+  const { clock, log, room } = deps;
+  const key = keyOf({ fn, manifest });
+  const containers = new Map<string, Container>();
+  const homes = new Map<LiveAttempt, Container>();
+  let waiting: LiveAttempt[] = [];
+  let min = 0;
+  let retired = false;
+  let failures = 0;
+  let startAfter = 0;
+  let starting = 0;
+
+  const policy = (): ScalingPolicy => ({
+    slots: fn.max_inputs,
+    min: retired ? 0 : min,
+    max: fn.max_containers,
+    buffer: retired ? 0 : fn.buffer_containers,
+    scaledownMs: retired ? 0 : fn.scaledown_window * 1000,
+  });
+  const living = (): Container[] =>
+    [...containers.values()].filter((one) => one.phase() !== "draining" && one.phase() !== "ended");
+  const isBooting = (one: Container): boolean => one.phase() === "booked" || one.phase() === "starting";
+
+  function load(queued: number): Load {
+    const alive = living();
+    return {
+      containers: alive.length + starting,
+      starting: alive.filter(isBooting).length + starting,
+      busySlots: alive.reduce((sum, one) => sum + one.busy(), 0),
+      waiting: waiting.length,
+      queued,
+    };
+  }
+
+  const wantsAlone = ({ id }: LiveAttempt): boolean => (deps.sharedDeaths.get(id) ?? 0) >= ALONE_AFTER;
+
+  function place(attempt: LiveAttempt): boolean {
+    const alone = wantsAlone(attempt);
+    for (const one of containers.values()) {
+      if (one.freeSlots() === 0 || (alone && one.busy() > 0)) continue;
+      homes.set(attempt, one);
+      one.begin(attempt, alone);
+      return true;
+    }
+    return false;
+  }
+
+  function placeWaiting(): void {
+    if (waiting.length > 0) waiting = waiting.filter((attempt) => attempt.state() === "waiting" && !place(attempt));
+  }
+
+  function failWaiting(error: ErrorBody): void {
+    failures++;
+    startAfter = clock.monotonic() + Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), MAX_BACKOFF_MS);
+    // One container's share: a platform fault is charged to as many as the container would have taken.
+    const concerned = error.fault === "user" ? waiting : waiting.slice(0, fn.max_inputs);
+    waiting = waiting.filter((attempt) => !concerned.includes(attempt));
+    for (const attempt of concerned) attempt.fault(error);
+  }
+
+  const events: ContainerEvents = {
+    onReady(container, running) {
+      failures = 0;
+      for (const attempt of running)
+        if (![...homes.keys()].some((one) => same(one, attempt))) stray(container, attempt);
+      placeWaiting();
+      deps.onChange();
+    },
+    onFree() {
+      placeWaiting();
+      deps.onChange();
+    },
+    onStray: stray,
+    onCrash(_container, attempts) {
+      for (const { id } of attempts) deps.sharedDeaths.set(id, (deps.sharedDeaths.get(id) ?? 0) + 1);
+    },
+    onEnded(container, failure?: StartFailure) {
+      containers.delete(container.id);
+      if (failure) failWaiting(failure.error);
+      room.release(container.id, container.ended);
+      deps.onChange();
+    },
+  };
+
+  function stray(container: Container, attempt: Attempt): LiveAttempt | undefined {
+    const adopted = deps.adopt(container, attempt);
+    if (!adopted) return undefined;
+    homes.set(adopted, container);
+    container.adoptAttempt(adopted);
+    return adopted;
+  }
+
+  function add(id: string, gpus: string[]): Container {
+    const container = deps.createContainer({ id, fn, manifest, gpus }, events);
+    containers.set(id, container);
+    return container;
+  }
+
+  async function startOne(): Promise<string | undefined> {
+    starting++;
+    try {
+      const id = newId("con");
+      const booked = await room.book(id, fn, manifest);
+      if ("refused" in booked) return booked.refused;
+      log.info({ container: id, key, version: manifest.version }, "starting a container");
+      add(id, booked.gpus).start();
+      return undefined;
+    } finally {
+      starting--;
+    }
+  }
+
+  function trim(queued: number): void {
+    const idle = living().filter((one) => one.phase() === "ready" && one.busy() === 0);
+    const ages = idle.map((one) => ({ id: one.id, since: one.idleSince() }));
+    for (const id of idleToStop(ages, load(queued), policy(), clock.monotonic())) containers.get(id)!.drain();
+  }
+
+  return {
+    key,
+    version: manifest.version,
+    load,
+    submit(attempt) {
+      if (!place(attempt)) waiting.push(attempt);
+    },
+    release(attempt) {
+      const home = homes.get(attempt);
+      if (home) home.release(attempt);
+      else waiting = waiting.filter((one) => one !== attempt);
+    },
+    forget(attempt) {
+      homes.get(attempt)?.forget(attempt);
+      homes.delete(attempt);
+    },
+    openSlots() {
+      let open = -waiting.length;
+      for (const one of containers.values()) open += isBooting(one) ? one.slots : one.freeSlots();
+      return open;
+    },
+
+    async scale(queued) {
+      if (failures > 0 && clock.monotonic() < startAfter) return "the last container did not start; trying again soon";
+      const count = startsNow(load(queued), policy(), room.bootRoom());
+      const refused = (await Promise.all(Array.from({ length: count }, startOne))).find((one) => one !== undefined);
+      if (count > 0) deps.onChange();
+      return refused;
+    },
+
+    trim,
+
+    keepAtLeast(count) {
+      min = count;
+    },
+    retire(yes) {
+      retired = yes;
+      if (yes) trim(0);
+    },
+    adoptContainer(id, gpus) {
+      const container = add(id, gpus);
+      container.adopt();
+      return container;
+    },
+    containers: () => [...containers.values()],
+    waiting: () => waiting,
+    isEmpty: () => containers.size === 0 && waiting.length === 0 && starting === 0,
+  };
+}
+
+const same = (a: Attempt, b: Attempt): boolean => a.id === b.id && a.generation === b.generation;
