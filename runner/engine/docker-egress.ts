@@ -1,6 +1,6 @@
 /** Makes a fabric's egress network with its rules, and says whether containers may use it. */
 import { readFile } from "node:fs/promises";
-import { networkInterfaces } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import { askDocker, askDockerUnless, type DockerClient } from "../../core/docker-client.ts";
 import { FabricError, fail } from "../../core/errors.ts";
 import { type EgressNetwork, egressNetwork, type FirewallPolicy, resolversOf } from "./docker-network.ts";
@@ -54,9 +54,16 @@ async function makeNetwork(docker: DockerClient, fabric: string, network: Egress
   );
 }
 
+/** A runner in a container made from our own image, which has iptables, finds it by the container id that is its host name. */
+async function ownImage(docker: DockerClient): Promise<string | undefined> {
+  const self = await askDockerUnless([404], () => docker.getContainer(hostname()).inspect());
+  return self?.Config.Labels?.["fabric.firewall"] === "yes" ? self.Image : undefined;
+}
+
 async function hostCommand(docker: DockerClient, network: EgressNetwork, options: EgressOptions): Promise<HostCommand> {
   if (seesBridge(network) && process.getuid?.() === 0) return localCommand;
-  if (options.firewallImage) return helperCommand(docker, options.firewallImage);
+  const image = options.firewallImage ?? (await ownImage(docker));
+  if (image) return helperCommand(docker, image);
   return fail("engine_unavailable", "the runner is not root in the host's network, and no helper image is configured");
 }
 

@@ -9,9 +9,18 @@ import { dockerClient } from "../../core/docker-client.ts";
 import type { ContainerEngine, ContainerSpec } from "../../core/engine.ts";
 import { newId } from "../../core/ids.ts";
 import { runCommand } from "../../core/run-command.ts";
+import type { ImageSpec } from "../../core/spec.ts";
+import { dockerImageBuilder } from "../../gateway/build/docker-builder.ts";
 import { type DockerEngineOptions, dockerEngine, removeDockerTraces } from "../../runner/engine/docker.ts";
 import { egressNetwork } from "../../runner/engine/docker-network.ts";
-import { baseImageForTests, testIdentity, whyNoDocker } from "./fixture.ts";
+import {
+  firewallStands,
+  helperCommand,
+  installFirewall,
+  localCommand,
+  removeFirewall,
+} from "../../runner/engine/firewall.ts";
+import { baseImageForTests, builderOptionsForTests, testIdentity, whyNoDocker } from "./fixture.ts";
 
 const reason = await whyNoDocker();
 
@@ -167,6 +176,30 @@ describe.skipIf(reason)("docker engine isolates", () => {
     await runCommand("iptables", ["-F", network.inputChain], { extraEnv: { PATH: "/usr/sbin:/sbin:/usr/bin:/bin" } });
     await dockerEngine(options).prepare();
     expect(await rules()).toEqual(before);
+  });
+
+  test("a runner that is not in the host's network sets the rules through a helper container", async () => {
+    const builder = dockerImageBuilder(builderOptionsForTests());
+    const spec: ImageSpec = { python: "3.11", layers: [{ kind: "apt", packages: ["iptables"] }] };
+    const { ref } = await builder.build(spec, () => {}, new AbortController().signal);
+    const docker = await dockerClient()();
+    const network = {
+      name: "",
+      bridge: "fab-helper",
+      forwardChain: "FABRIC-FWD-helper",
+      inputChain: "FABRIC-IN-helper",
+    };
+    const run = helperCommand(docker, ref);
+    await installFirewall(run, network, { resolvers: ["9.9.9.9"], allow: ["10.1.0.0/16"], attached: [] });
+    try {
+      expect(await firewallStands(run, network)).toBe(true);
+      const { stdout } = await localCommand(["iptables", "-S", network.forwardChain]);
+      expect(stdout).toContain("-d 9.9.9.9/32 -p udp -m udp --dport 53 -j RETURN");
+      expect(stdout.indexOf("10.1.0.0/16")).toBeLessThan(stdout.indexOf("10.0.0.0/8"));
+    } finally {
+      await removeFirewall(run, network);
+    }
+    expect(await firewallStands(localCommand, network)).toBe(false);
   });
 
   test("a GPU nobody has is a failed start that leaves nothing", async () => {
