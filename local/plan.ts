@@ -104,7 +104,7 @@ const entryPlan = (input: PlanInput, name: "gateway" | "runner", shared: Config,
   name,
   command: input.node.command,
   args: [...input.node.args, join(input.node.root, name, "main.ts")],
-  env: toEnvironment(shared),
+  env: { ...toEnvironment(shared), AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "1" }, // the release is pinned
   readiness: "line",
   readyWithinMs: 60_000,
   graceMs,

@@ -7,7 +7,7 @@ const GIB = 1024 ** 3;
 const PACKAGE_FLOORS: Record<string, string> = { hono: "4.13.5", bullmq: "6.3.3" };
 const RUNC_FLOOR = "1.2.8";
 const TOOLKIT_FLOOR = "1.17.8";
-const BASE_IMAGE = "fabric-base";
+const BASE_IMAGE = "fabric/base";
 
 const node: Check = {
   name: "Node",

@@ -27,7 +27,12 @@ export const nodes = async (options: Json, context: Context): Promise<void> =>
   );
 
 export const containers = async (options: Json, context: Context): Promise<void> =>
-  show(await context.client().containers(), ["container", "key", "node", "cpuMillis", "memoryBytes"], options, context);
+  show(
+    await context.client().containers(),
+    ["container", "function", "node", "cpuMillis", "memoryBytes", "gpus"],
+    options,
+    context,
+  );
 
 export const tokens = async (options: Json, context: Context): Promise<void> =>
   show(await context.client().tokens(), ["id", "name", "created", "expires"], options, context);
