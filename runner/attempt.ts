@@ -190,9 +190,12 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
   const asWanted = (): void => (wanted === "cancelled" ? cancelled() : timedOut());
 
   function cancel(reason: "cancelled" | "timed_out"): void {
-    if (state === "waiting") return reason === "cancelled" ? cancelled() : timedOut();
-    if (state !== "running" || wanted) return;
+    if (wanted || (state !== "waiting" && state !== "running")) return;
     wanted = reason;
+    if (state === "waiting") {
+      asWanted();
+      return;
+    }
     link!.send({ type: "cancel", ...me, reason });
     arm(deps.cancelGraceMs, () => link!.kill(`${record.id} did not end after it was ${reason.replace("_", " ")}`));
   }

@@ -1,10 +1,6 @@
-/** Picks the engine: Docker where a daemon answers or is asked for, otherwise plain processes, and says so loudly. */
-import type { Config } from "../core/config.ts";
+/** Picks the engine: Docker where a daemon answers or is asked for, otherwise plain processes, which its notices say loudly. */
 import type { ContainerEngine, EngineReport } from "../core/engine.ts";
 import { asFabricError, fail } from "../core/errors.ts";
-import type { NodeIdentity } from "./container-plan.ts";
-import { dockerEngine } from "./engine/docker.ts";
-import { processEngine } from "./engine/process.ts";
 
 export interface ChosenEngine {
   engine: ContainerEngine;
@@ -13,23 +9,17 @@ export interface ChosenEngine {
 
 const prepared = async (engine: ContainerEngine): Promise<ChosenEngine> => ({ engine, report: await engine.prepare() });
 
-export async function chooseEngine(config: Config, { fabric, node }: NodeIdentity): Promise<ChosenEngine> {
-  if (!["auto", "docker", "process"].includes(config.engine))
-    fail("bad_request", `FABRIC_ENGINE=${config.engine} is none of docker, process and auto`);
-  const processes = (): Promise<ChosenEngine> => prepared(processEngine({ dataDir: config.dataDir }));
-  if (config.engine === "process") return processes();
-  const docker = dockerEngine({
-    fabric,
-    node,
-    dockerHost: config.dockerHost || undefined,
-    runtime: config.dockerRuntime || undefined,
-    allow: config.egressAllow.split(",").filter((range) => range !== ""),
-    allowOpenEgress: config.openEgress === "yes",
-  });
+export async function chooseEngine(
+  wanted: string,
+  make: { docker(): ContainerEngine; process(): ContainerEngine },
+): Promise<ChosenEngine> {
+  if (!["auto", "docker", "process"].includes(wanted))
+    fail("bad_request", `FABRIC_ENGINE=${wanted} is none of docker, process and auto`);
+  if (wanted === "process") return prepared(make.process());
   try {
-    return await prepared(docker);
+    return await prepared(make.docker());
   } catch (thrown) {
-    if (config.engine === "docker" || asFabricError(thrown).code !== "engine_unavailable") throw thrown;
-    return processes();
+    if (wanted === "docker" || asFabricError(thrown).code !== "engine_unavailable") throw thrown;
+    return prepared(make.process());
   }
 }

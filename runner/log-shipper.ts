@@ -59,8 +59,8 @@ export function createLogShipper({ logs, clock, log }: { logs: LogStore; clock: 
   }
 
   function add(app: string, line: LogLine): void {
-    let held = apps.get(app);
-    if (!held) apps.set(app, (held = { lines: [], dropped: 0, waiting: false }));
+    const held = apps.get(app) ?? { lines: [], dropped: 0, waiting: false };
+    apps.set(app, held);
     if (held.lines.length >= MAX_HELD) {
       held.dropped++;
       return;

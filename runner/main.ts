@@ -11,6 +11,8 @@ import { createRegistry } from "../core/registry.ts";
 import { prepareSdkDir } from "../core/sdk-dir.ts";
 import { announce } from "./announce.ts";
 import { chooseEngine } from "./choose-engine.ts";
+import { dockerEngine } from "./engine/docker.ts";
+import { processEngine } from "./engine/process.ts";
 import { nodeFacts } from "./node-facts.ts";
 import { nodeIdentity } from "./node-identity.ts";
 import { createRunner, type Runner } from "./runner.ts";
@@ -49,7 +51,18 @@ const objects = s3ObjectStore({
 });
 
 async function start(): Promise<{ withdraw(): Promise<void> }> {
-  const { engine, report } = await chooseEngine(config, identity);
+  const { engine, report } = await chooseEngine(config.engine, {
+    docker: () =>
+      dockerEngine({
+        fabric: identity.fabric,
+        node: identity.node,
+        dockerHost: config.dockerHost || undefined,
+        runtime: config.dockerRuntime || undefined,
+        allow: config.egressAllow.split(",").filter((range) => range !== ""),
+        allowOpenEgress: config.openEgress === "yes",
+      }),
+    process: () => processEngine({ dataDir: config.dataDir }),
+  });
   for (const notice of report.notices) log.warn({ engine: report.engine }, notice);
   const sdkDir = await prepareSdkDir({
     dataDir: config.dataDir,

@@ -1,0 +1,132 @@
+/** A runner over real Redis, S3 and the process engine, with Python functions in a bundle; and what tests ask of it. */
+import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createGzip } from "node:zlib";
+import { createHash } from "node:crypto";
+import { buffer } from "node:stream/consumers";
+import pino from "pino";
+import tar from "tar-stream";
+import { bullmqQueue } from "../../../core/bullmq-queue.ts";
+import { systemClock } from "../../../core/clock.ts";
+import { newId } from "../../../core/ids.ts";
+import { functionKey, type InvocationRecord, isTerminal, type NewInvocation } from "../../../core/invocation.ts";
+import { redisState } from "../../../core/redis-state.ts";
+import { createRegistry } from "../../../core/registry.ts";
+import { runCommand } from "../../../core/run-command.ts";
+import { type FunctionSpec, functionSpecSchema } from "../../../core/spec.ts";
+import { processEngine } from "../../../runner/engine/process.ts";
+import { createRunner, type Runner } from "../../../runner/runner.ts";
+import { startRedis, until } from "../../support/redis.ts";
+import { startTestS3 } from "../../support/s3.ts";
+
+const SDK = fileURLToPath(new URL("../../../sdk/python/src", import.meta.url));
+
+export type Functions = Record<string, Partial<FunctionSpec> & { qualname?: string }>;
+
+export async function startTestRunner(
+  source: string,
+  functions: Functions,
+  settings: { leaseMs?: number; cpuMillis?: number; cancelGraceMs?: number; logLevel?: string } = {},
+) {
+  const dataDir = await mkdtemp(join(tmpdir(), "fr-"));
+  const redis = await startRedis();
+  const s3 = await startTestS3();
+  const objects = await s3.objects();
+  const leaseMs = settings.leaseMs ?? 5_000;
+  const log = pino({ level: settings.logLevel ?? "silent" }, pino.destination(2));
+  let current: Runner | undefined;
+  const onError = (error: Error): void => current?.sawRedisError((error as NodeJS.ErrnoException).code);
+  const connect = async () => {
+    const state = redisState({ url: redis.url, prefix: "t", recordTtlSeconds: 600, onError });
+    const queue = bullmqQueue({ url: redis.url, prefix: "t", lockMs: leaseMs, onError });
+    await until(() => state.ping().then(() => true, () => false), 5_000, "redis answers");
+    const registry = await createRegistry({ objects, state, clock: systemClock });
+    return { state, queue, registry };
+  };
+  const { state, queue, registry } = await connect();
+  const image = join(dataDir, "image");
+  await mkdir(join(image, "bin"), { recursive: true });
+  const { stdout } = await runCommand("python3", ["-c", "import sys; print(sys.executable)"]);
+  await symlink(stdout.trim(), join(image, "bin", "python"));
+
+  const deploy = async (text: string, specs: Functions = functions) => {
+    const pack = tar.pack();
+    pack.entry({ name: "app.py" }, text);
+    pack.finalize();
+    const archive = await buffer(pack.pipe(createGzip()));
+    const digest = createHash("sha256").update(archive).digest("hex");
+    await objects.put(`sources/${digest}.tar.gz`, archive);
+    const list = Object.entries(specs).map(([name, { qualname = name, ...spec }]) =>
+      functionSpecSchema.parse({ name, image: "i", entry: { module: "app", qualname }, ...spec }),
+    );
+    const images = { i: { python: "3.11", layers: [] } };
+    return (await registry.publish({ app: "t", source: digest, images, functions: list }, { i: image })).manifest;
+  };
+  let version = (await deploy(source)).version;
+
+  const identity = { fabric: "fab_t", node: "nod_t", runner: "run-nod_t" };
+  const facts = {
+    ...{ id: identity.node, runner: identity.runner, engine: "process", hostname: "t", startedAt: 0 },
+    ...{ cpuMillis: settings.cpuMillis ?? 64_000, memoryBytes: 2 ** 40, gpus: [] },
+  };
+  await state.capacity.announce(facts, 600_000);
+  const engine = processEngine({ dataDir });
+
+  async function startRunner(): Promise<Runner> {
+    const own = await connect();
+    const runner = createRunner({
+      ...own,
+      ...{ objects, engine, clock: systemClock, log, identity, facts, dataDir, sdkDir: SDK, leaseMs },
+      ...{ bootTimeoutMs: 20_000, cancelGraceMs: settings.cancelGraceMs ?? 1_000 },
+      ...{ maxSourceBytes: 1e8, maxBoots: 4 },
+    });
+    current = runner;
+    await runner.start();
+    return runner;
+  }
+  await startRunner();
+
+  const call = async (fn: string, args: unknown[] = [], more: Partial<NewInvocation> = {}): Promise<string> => {
+    const id = newId("inv");
+    const input = Buffer.from(JSON.stringify({ args, kwargs: {} }));
+    const base = { id, app: "t", fn, version, encoding: "json" as const, input, acceptPickle: false };
+    await state.invocations.accept({ ...base, timeoutMs: 30_000, retries: 0, ...more });
+    await queue.add(functionKey("t", fn), { id, generation: 1 });
+    await state.invocations.enqueued({ key: functionKey("t", fn), id, generation: 1 });
+    return id;
+  };
+  const ended = (id: string, ms = 20_000): Promise<InvocationRecord> =>
+    until(
+      async () => {
+        const record = await state.invocations.get(id);
+        return record && isTerminal(record.state) ? record : undefined;
+      },
+      ms,
+      `${id} ends`,
+    );
+
+  return {
+    ...{ state, queue, objects, registry, redis, engine, dataDir, call, ended, startRunner },
+    runner: () => current!,
+    async deploy(text: string, specs?: Functions) {
+      version = (await deploy(text, specs)).version;
+    },
+    async value(fn: string, ...args: unknown[]) {
+      const record = await ended(await call(fn, args));
+      if (record.state !== "succeeded") throw new Error(JSON.stringify(record.error));
+      return JSON.parse(record.result!.inline!.toString());
+    },
+    containers: () => engine.list({}),
+    async close() {
+      await current!.drain(0);
+      await state.close();
+      objects.close();
+      await redis.kill();
+      await s3.close();
+      await redis.close();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
