@@ -7,6 +7,7 @@ import type { Deployment } from "../core/spec.ts";
 import { buildImages, functionUrls } from "./deploy.ts";
 import type { GatewayDeps } from "./deps.ts";
 import type { LineWriter } from "./line-stream.ts";
+import { pause } from "./pause.ts";
 
 /** A gateway that dies with its client still there leaves the version this long. */
 const TTL_MS = 60_000;
@@ -38,10 +39,7 @@ export async function deployEphemeral(
 
 async function keepUntil({ clock, log }: Deps, keep: () => Promise<void>, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await new Promise<void>((resolve) => {
-      const forget = clock.after(KEEP_EVERY_MS, resolve);
-      signal.addEventListener("abort", () => [forget(), resolve()], { once: true });
-    });
+    await pause(clock, KEEP_EVERY_MS, signal);
     if (signal.aborted) return;
     // The next refresh comes long before the version would end.
     await keep().catch((error: unknown) => {

@@ -10,16 +10,20 @@ export const replyHeaders = (status: number): Record<string, string> =>
   RETRY_AFTER[status] ? { "Retry-After": RETRY_AFTER[status] } : {};
 
 export function errorReply(thrown: unknown, log: Log): Response {
-  const error = coded(thrown);
+  const error = told(thrown, log);
   const { status } = error.kind;
-  if (error.code === "internal") log.error({ err: error.cause ?? error }, "a defect while answering");
-  // What a defect says may hold anything, so that it stays in the log.
-  const body =
-    error.code === "internal" ? new FabricError("internal", "a defect in fabric; see the gateway's log") : error;
-  return new Response(JSON.stringify({ error: body.toBody() }), {
+  return new Response(JSON.stringify({ error: error.toBody() }), {
     status,
     headers: { "Content-Type": "application/json", ...replyHeaders(status) },
   });
+}
+
+/** What a client may read: what a defect says may hold anything, so that it stays in the log. */
+export function told(thrown: unknown, log: Log): FabricError {
+  const error = coded(thrown);
+  if (error.code !== "internal") return error;
+  log.error({ err: error.cause ?? error }, "a defect while answering");
+  return new FabricError("internal", "a defect in fabric; see the gateway's log");
 }
 
 function coded(thrown: unknown): FabricError {

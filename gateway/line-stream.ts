@@ -1,6 +1,7 @@
 /** A reply of JSON lines that is made while it is read: it waits for a slow reader, and ends when the reader goes. */
 import type { Clock } from "../core/clock.ts";
-import { asFabricError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import { told } from "./error-reply.ts";
 
 export interface LineWriter {
   /** Resolves when the reader wants more. Throws the signal's reason once the reader has gone. */
@@ -13,7 +14,10 @@ export interface LineWriter {
 
 export const HEARTBEAT_MS = 15_000;
 
-export function lineStream(clock: Clock, produce: (out: LineWriter, signal: AbortSignal) => Promise<void>): Response {
+export function lineStream(
+  { clock, log }: { clock: Clock; log: Log },
+  produce: (out: LineWriter, signal: AbortSignal) => Promise<void>,
+): Response {
   const gone = new AbortController();
   let wanted = () => {};
   const body = new ReadableStream<Uint8Array>({
@@ -51,7 +55,7 @@ export function lineStream(clock: Clock, produce: (out: LineWriter, signal: Abor
     try {
       await produce(out, gone.signal);
     } catch (error) {
-      if (!gone.signal.aborted) await out.write({ type: "error", error: asFabricError(error).toBody() });
+      if (!gone.signal.aborted) out.push({ type: "error", error: told(error, log).toBody() });
     } finally {
       stopBeating();
     }

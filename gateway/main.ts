@@ -124,9 +124,11 @@ async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Conf
 async function shutDown(): Promise<void> {
   const closed = new Promise((resolve) => server.close(resolve));
   running?.outcomes.close();
-  server.closeIdleConnections();
+  // A kept-alive connection becomes idle only after its last reply.
+  const idle = setInterval(() => server.closeIdleConnections(), 50);
   const force = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
   await closed;
+  clearInterval(idle);
   clearTimeout(force);
   await running?.stopSweeping();
   running?.registry.close();

@@ -12,14 +12,14 @@ export interface LogQuery {
   tail?: number;
 }
 
-type Deps = Pick<GatewayDeps, "state" | "clock">;
+type Deps = Pick<GatewayDeps, "state" | "clock" | "log">;
 
 const PAGE = 1_000;
 /** A lost hint delays lines by this much. */
 const LOOK_MS = 2_000;
 
 export function streamLogs(deps: Deps, app: string, query: LogQuery): Response {
-  return lineStream(deps.clock, async (out, signal) => {
+  return lineStream(deps, async (out, signal) => {
     const bell = doorbell(deps.clock, signal);
     const stop = query.follow ? await deps.state.hints.onLog(app, bell.ring) : () => {};
     try {

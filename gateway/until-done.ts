@@ -1,5 +1,6 @@
 /** Repeats a step at growing intervals until it succeeds. */
 import type { Clock } from "../core/clock.ts";
+import { pause } from "./pause.ts";
 
 const FIRST_MS = 100;
 const LONGEST_MS = 2_000;
@@ -10,16 +11,13 @@ export async function untilDone(
   step: () => Promise<void>,
   onFailure: (error: Error) => void,
 ): Promise<void> {
-  for (let pause = FIRST_MS; ; pause = Math.min(pause * 2, LONGEST_MS)) {
+  for (let pauseMs = FIRST_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_MS)) {
     signal.throwIfAborted();
     try {
       return await step();
     } catch (error) {
       onFailure(error as Error);
     }
-    await new Promise<void>((resolve) => {
-      const forget = clock.after(pause, resolve);
-      signal.addEventListener("abort", () => [forget(), resolve()], { once: true });
-    });
+    await pause(clock, pauseMs, signal);
   }
 }

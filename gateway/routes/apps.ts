@@ -87,7 +87,7 @@ function deployRoute(
       const deployment = parseDeployment(name, await jsonBody(context, z.unknown()));
       await checkDeployable(deps, deployment);
       const run = ephemeral === "true" ? deployEphemeral : deploy;
-      return lineStream(deps.clock, (out, signal) => run(deps, deployment, urlOf(context, name), out, signal));
+      return lineStream(deps, (out, signal) => run(deps, deployment, urlOf(context, name), out, signal));
     },
   );
 }

@@ -5,6 +5,7 @@ import { checkpointManifestKey, checkpointPrefix } from "../../core/checkpoint.t
 import { newId } from "../../core/ids.ts";
 import { sweepOnce } from "../../gateway/sweep.ts";
 import {
+  ADMIN,
   functionSpec,
   lines,
   sha256,
@@ -180,12 +181,12 @@ describe("deployments", () => {
     expect(await codeOf(reply)).toBe(code);
   });
 
-  const withPackages = async (app: string, packages: string[], query = "") => {
+  const withPackages = async (app: string, packages: string[], query = "", send = gateway.request) => {
     const archive = await tarGz([{ name: "app.py" }]);
     await put(sha256(archive), archive);
     const images = { main: { python: "3.11", layers: [{ kind: "pip", packages }] } };
     const body = { app, source: sha256(archive), images, functions: [functionSpec("f")] };
-    return gateway.request(`/v1/apps/${app}/deployments${query}`, { method: "POST", body: JSON.stringify(body) });
+    return send(`/v1/apps/${app}/deployments${query}`, { method: "POST", body: JSON.stringify(body) });
   };
 
   it("tells a failed build as its last event, and publishes nothing", async () => {
@@ -225,7 +226,12 @@ describe("deployments", () => {
   });
 
   it("keeps an ephemeral version while its client stays, and ends its calls afterwards", async () => {
-    const stream = await withPackages("brief", ["numpy"], "?ephemeral=true");
+    const server = await gateway.listen();
+    const client = new AbortController();
+    const headers = { authorization: `Bearer ${ADMIN}` };
+    const send = (to: string, init: RequestInit = {}) =>
+      fetch(`http://127.0.0.1:${server.port}${to}`, { ...init, headers, signal: client.signal });
+    const stream = await withPackages("brief", ["numpy"], "?ephemeral=true", send);
     const reader = stream.body!.getReader();
     let text = "";
     while (!text.includes('"deployed"')) text += Buffer.from((await reader.read()).value!).toString();
@@ -235,9 +241,10 @@ describe("deployments", () => {
     const spawned = await gateway.request(path, { method: "POST", headers: { prefer: "respond-async" } });
     const { id } = (await spawned.json()) as any;
     expect((await gateway.request("/v1/apps/brief")).status).toBe(404);
-    await reader.cancel();
+    client.abort();
     await until(async () => (await get(`/v1/invocations/${id}`)).state === "cancelled", 5_000, "its call is cancelled");
     expect((await gateway.request(path, { method: "POST" })).status).toBe(404);
+    await server.close();
   });
 });
 
