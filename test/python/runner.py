@@ -14,7 +14,7 @@ from pathlib import Path
 
 SDK = Path(__file__).parents[2] / "sdk" / "python" / "src"
 SITE = os.path.dirname(os.path.dirname(__import__("cloudpickle").__file__))
-DEADLINE_S = 20.0
+DEADLINE_S = 6.0
 
 
 class Connection:
@@ -199,8 +199,8 @@ class Runner:
         while sent < len(data):
             while credit < 1:
                 header, _ = self.expect("stream.credit")
-                assert header["stream"] == number
-                credit += header["bytes"]
+                if header["stream"] == number:  # else it came too late for an earlier stream
+                    credit += header["bytes"]
             part = data[sent : sent + min(piece, credit)]
             self.connection.send({"type": "stream.data", "stream": number}, part)
             sent += len(part)

@@ -36,8 +36,8 @@ class App:
     def __init__(self, name: str | None = None, *, image: Image | None = None, **defaults: Any) -> None:
         if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name)):
             raise InvalidError(
-                f"the app's name is {name!r}; it must start with a letter or digit and hold letters, digits, '-' and '_'"
-                " (64 at most)",
+                f"the app's name is {name!r}; it must start with a letter or digit and hold letters, digits,"
+                " '-' and '_' (64 at most)",
                 code="invalid_name",
             )
         if image is not None:
@@ -63,7 +63,7 @@ class App:
             chosen = name or _default_name(plain)
             if not _FUNCTION_NAME.fullmatch(chosen):
                 raise InvalidError(
-                    f"the function's name is {chosen!r}; it must hold letters, digits, '_' and '-', parts joined by '.'",
+                    f"the function's name is {chosen!r}; it must hold letters, digits, '_', '-', joined by '.'",
                     code="invalid_name",
                 )
             self._refuse_duplicate(chosen, plain)
@@ -86,7 +86,7 @@ class App:
         return decorate
 
     def version(self) -> str | None:
-        """The version this process calls: the ephemeral one of `run()` or `fabric run`, else None for the current one."""
+        """The version this process calls: the ephemeral one of `run()` or `fabric run`; None is the current one."""
         return self._version or os.environ.get("FABRIC_APP_VERSION") or None
 
     def rename(self, name: str) -> None:

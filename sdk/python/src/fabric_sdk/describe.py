@@ -100,8 +100,8 @@ def _entry(function: Function[Any]) -> dict[str, str] | None:
 def _by_value(function: Function[Any], image: Image) -> bytes:
     if image.python_version != _own_python():
         raise InvalidError(
-            f"{function.name} travels by value, as functions of scripts and notebooks do, from Python {_own_python()} to"
-            f" an image with Python {image.python_version}; use fabric.Image.python({_own_python()!r})",
+            f"{function.name} travels by value, as scripts' and notebooks' functions do, from Python {_own_python()}"
+            f" to an image with Python {image.python_version}; use fabric.Image.python({_own_python()!r})",
             code="python_mismatch",
         )
     plain = function.__fabric_function__

@@ -14,7 +14,7 @@ FabricError                    has .code (docs/errors.md), .retryable, .fault ("
 └── PlatformError              fabric's own fault
     └── UnreachableError       no gateway answers
 
-InputCancelled                 raised inside a function that is cancelled or timed out; a BaseException, clean up and let it pass
+InputCancelled                 raised inside a function that is cancelled or timed out; a BaseException: let it pass
 RemoteTraceback                __cause__ of an exception that a function raised: its traceback over there, as text
 """
 

@@ -1,4 +1,4 @@
-"""What `@app.function(...)` takes: the options, their defaults and rules, and the keywords of Modal without effect here."""
+"""What `@app.function(...)` takes: options, their defaults and rules, and Modal's keywords without effect here."""
 
 from __future__ import annotations
 

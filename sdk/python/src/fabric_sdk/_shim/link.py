@@ -1,4 +1,4 @@
-"""The connection to the runner: made again whenever it breaks, with outcomes kept until the runner acknowledged them."""
+"""The connection to the runner: made again whenever it breaks, with outcomes kept until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Outcome:
 
 
 class Link:
-    """Threads may send at any time; one thread of its own receives, another sends what must not hold up the receiver."""
+    """Any thread may send; one thread of its own receives, another sends what must not hold up the receiver."""
 
     def __init__(self, path: str, scratch_streams: Callable[[], str]) -> None:
         self._path = path

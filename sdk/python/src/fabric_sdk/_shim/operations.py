@@ -88,7 +88,7 @@ class RunnerChannel:
         attempt = attempts.current()
         if attempt is None:
             raise InvalidError(
-                "this thread belongs to none of the inputs that run now; call fabric.train from the function's own thread",
+                "this thread belongs to none of the running inputs; call fabric.train from the function's own thread",
                 code="bad_request",
             )
         return attempt

@@ -61,6 +61,7 @@ class Output:
         self._marked = -1
         self._marked_write = -1
         self._marked_held = b""
+        self._attributing = False
         self._poll = select.poll()
         self._pending = array.array("i", [0])
 
@@ -73,18 +74,20 @@ class Output:
             os.close(write)
             self._watch(read)
             self._pipes[read] = source
-        sys.stdout = sys.__stdout__ = _line_buffered(1)
-        sys.stderr = sys.__stderr__ = _line_buffered(2)
+        for name, fd in (("stdout", 1), ("stderr", 2)):
+            stream = _line_buffered(fd)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        self._marked, self._marked_write = os.pipe()
+        self._watch(self._marked)
         threading.Thread(target=self._read_for_ever, name="fabric-output", daemon=True).start()
         return own
 
     def attribute(self) -> None:
         """From now on tell the output of inputs that run at the same time apart."""
-        read, self._marked_write = os.pipe()
-        self._marked = read
         sys.stdout = _Marking(self, 0, sys.stdout)
         sys.stderr = _Marking(self, 1, sys.stderr)
-        self._watch(read)
+        self._attributing = True
 
     def drain(self, attempt: Attempt | None = None) -> None:
         """Everything printed so far is on its way when this returns."""
@@ -94,13 +97,12 @@ class Output:
                     stream.flush()
                 except Exception as error:  # an object that user code put there
                     os.write(2, f"{type(error).__name__} while flushing: {error}\n".encode())
-        if not self._lines and not self._lock.locked() and not any(map(self._waiting, self._pipes)):
-            if self._marked < 0 or not self._waiting(self._marked):
-                return
+        pipes = (*self._pipes, self._marked) if self._attributing else tuple(self._pipes)
+        if not self._lines and not self._lock.locked() and not any(map(self._waiting, pipes)):
+            return
         with self._lock:
-            for fd in (*self._pipes, self._marked):
-                if fd >= 0:
-                    self._pull(fd)
+            for fd in pipes:
+                self._pull(fd)
             for source, name in list(self._lines):
                 if attempt is None or name == attempt.id:
                     self._finish(source, name)

@@ -1,0 +1,126 @@
+"""`python -m fabric_sdk.run PATH ENTRYPOINT ARGS...`: run a local entrypoint, or call a function.
+
+The CLI deploys an ephemeral version first and names it in FABRIC_APP_VERSION.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import _source
+from .describe import annotation
+from .errors import FabricError
+
+__all__ = ["main", "parser"]
+
+USAGE = 2
+_WORD = re.compile(r"\b(str|int|float|bool)\b")
+_CONTAINER = re.compile(r"\b(list|dict|tuple|set|List|Dict|Tuple|Set|Sequence|Mapping|Any)\b")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status; what the user's code raises passes through."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if len(given) < 2:
+        print("usage: python -m fabric_sdk.run PATH ENTRYPOINT [ARGS...]", file=sys.stderr)
+        return USAGE
+    path, name, *rest = given
+    source = _source.locate(path)
+    app = _source.find_app(_source.load(source), source)
+    entrypoint = app.entrypoints.get(name)
+    if entrypoint is not None:
+        args, kwargs = arguments(entrypoint.function, name, rest)
+        value = entrypoint.function(*args, **kwargs)
+        if inspect.iscoroutine(value):
+            asyncio.run(value)
+        return 0
+    function = app.functions.get(name)
+    if function is None or function.__fabric_function__ is None:
+        known = ", ".join([*app.entrypoints, *app.functions])
+        print(f"{path} has no entrypoint or function {name!r}; it has: {known}", file=sys.stderr)
+        return USAGE
+    args, kwargs = arguments(function.__fabric_function__, name, rest)
+    from ._client.calls import pretty
+
+    print(pretty(function.remote(*args, **kwargs)))
+    return 0
+
+
+def arguments(function: Callable[..., Any], name: str, given: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+    """Positional and named arguments from the command line's words."""
+    signature = inspect.signature(function)
+    parsed = vars(parser(signature, name, inspect.getdoc(function)).parse_args(given))
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for parameter in signature.parameters.values():
+        if parameter.name not in parsed:
+            continue
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            args.append(parsed[parameter.name])
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            args.extend(parsed[parameter.name])
+        else:
+            kwargs[parameter.name] = parsed[parameter.name]
+    return args, kwargs
+
+
+def parser(signature: inspect.Signature, name: str, doc: str | None) -> argparse.ArgumentParser:
+    """One option per parameter (`--learning-rate`), its type from the annotation; *args take the remaining words."""
+    made = argparse.ArgumentParser(prog=name, description=doc, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    for parameter in signature.parameters.values():
+        written = annotation(parameter)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            made.add_argument(parameter.name, nargs="*", type=_reader(written))
+            continue
+        required = parameter.default is parameter.empty
+        shown = written or None
+        if not required:
+            shown = f"{written or 'value'}, default {parameter.default!r}".replace("%", "%%")
+        flag = "--" + parameter.name.replace("_", "-")
+        if _WORD.findall(written) == ["bool"]:
+            made.add_argument(
+                flag, dest=parameter.name, required=required, action=argparse.BooleanOptionalAction, help=shown
+            )
+        else:
+            made.add_argument(flag, dest=parameter.name, required=required, type=_reader(written), help=shown)
+    return made
+
+
+def _reader(written: str) -> Callable[[str], Any]:
+    words = _WORD.findall(written)
+    if _CONTAINER.search(written) or not written:
+        return _json_or_text
+    if words and words[0] != "str" and "str" not in words:
+        return int if words == ["int"] else float if "float" in words else _json_or_text
+    return str if "str" in words else _json_or_text
+
+
+def _json_or_text(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
+
+def _report(error: FabricError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    cause = error.__cause__
+    if cause is not None:
+        print(str(cause).strip(), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except FabricError as error:
+        sys.exit(_report(error))

@@ -1,0 +1,186 @@
+"""fabric.train and Checkpoint inside a container."""
+
+from __future__ import annotations
+
+import os
+
+REPORT = """
+import os, fabric_sdk as fabric
+def f(value=0.5):
+    os.makedirs('out/sub', exist_ok=True)
+    open('out/model.bin', 'wb').write(b'weights'); open('out/sub/x', 'w').write('')
+    return fabric.train.report({'loss': value}, fabric.Checkpoint.from_directory('out'))
+"""
+
+
+def test_a_report_hands_over_a_copy_and_removes_it_after_the_answer(runner):
+    r = runner(REPORT)
+    name = r.input()
+    request = r.request()
+    operation = request["operation"]
+    assert (request["id"], request["generation"]) == (name["id"], 1)
+    assert operation["op"] == "report" and operation["metrics"] == {"loss": 0.5} and "step" not in operation
+    folder = r.scratch / operation["directory"]
+    assert (folder / "model.bin").read_bytes() == b"weights" and (folder / "sub" / "x").exists()
+    assert (folder / "model.bin").stat().st_nlink == 1
+    r.reply(request, {"step": 4})
+    assert r.outcome()[1] == b"4"
+    assert not folder.exists() and (r.scratch / "out" / "model.bin").exists()
+
+
+def test_metrics_alone_and_what_json_lacks(runner):
+    r = runner(
+        "import fabric_sdk as fabric\n"
+        "class Scalar:\n  def item(self): return 2.5\n"
+        "def f(): return fabric.train.report({'a': float('nan'), 'b': True, 'c': Scalar(), 'd': None, 'e': 'x'}, step=7)"
+    )
+    r.input()
+    request = r.request()
+    assert request["operation"] == {
+        "op": "report",
+        "metrics": {"a": "nan", "b": True, "c": 2.5, "d": None, "e": "x"},
+        "step": 7,
+    }
+    r.reply(request, {"step": 7})
+    assert r.outcome()[1] == b"7"
+
+
+def test_a_refusal_is_raised_with_its_code(runner):
+    r = runner(REPORT)
+    r.input()
+    r.reply(r.request(), error={"code": "checkpoint_exists", "message": "step 3 is committed"})
+    error = r.outcome()[0]["error"]
+    assert error["type"] == "fabric_sdk.errors.ConflictError" and "checkpoint_exists" in error["message"]
+
+
+def test_series_and_context(runner):
+    r = runner(
+        "import fabric_sdk as fabric\n"
+        "def f():\n  s = fabric.train.series('digits', resume=False); c = fabric.train.get_context()\n"
+        "  return [s.name, s.next_step, c.invocation_id, c.generation, c.get_world_size()]"
+    )
+    name = r.input()
+    request = r.request()
+    assert request["operation"] == {"op": "series", "name": "digits", "resume": False}
+    r.reply(request, {"series": "digits", "next_step": 6})
+    assert r.outcome()[1] == f'["digits",6,"{name["id"]}",1,1]'.encode()
+
+
+RESTORE = """
+import os, fabric_sdk as fabric
+def f(**options):
+    c = fabric.Checkpoint.load(**options) if options else fabric.train.get_checkpoint()
+    if c is None: return None
+    with c.as_directory() as folder:
+        files = {os.path.relpath(os.path.join(d, n), folder): os.path.getsize(os.path.join(d, n))
+                 for d, _, names in os.walk(folder) for n in names}
+    return [c.series, c.step, dict(c.metrics), files]
+"""
+
+
+def files(r, request, sizes, **value):
+    described = [{"path": path, "size": size, "stream": 2 * i} for i, (path, size) in enumerate(sizes.items(), 1)]
+    r.reply(request, {"series": "s", "step": 3, "metrics": {"acc": 1}, "files": described, **value})
+    for file in described:
+        r.send_stream(file["stream"], b"m" * file["size"])
+
+
+def next_outcome(r):
+    while True:
+        header, body = r.expect("result", "error", "stream.credit", "stream.cancel")
+        if header["type"] in ("result", "error"):
+            r.ack(header)
+            return header, body
+
+
+def test_a_checkpoint_is_brought_by_streams(runner):
+    import json
+
+    r = runner(RESTORE)
+    r.input()
+    request = r.request()
+    assert request["operation"] == {"op": "restore"}
+    sizes = {"model.bin": 2_500_000, "sub/empty": 0, "sub/x": 10}
+    files(r, request, sizes)
+    assert json.loads(next_outcome(r)[1]) == ["s", 3, {"acc": 1}, sizes]
+
+
+def test_the_best_checkpoint_is_asked_for_by_metric(runner):
+    r = runner(RESTORE)
+    r.input(series="s", best="acc")
+    request = r.request()
+    assert request["operation"] == {"op": "restore", "series": "s", "metric": "acc", "order": "max"}
+    r.reply(request, None)
+    error = r.outcome()[0]["error"]
+    assert error["type"] == "fabric_sdk.errors.NotFoundError" and "checkpoint_not_found" in error["message"]
+
+
+def test_none_before_the_first_checkpoint(runner):
+    r = runner(RESTORE)
+    r.input()
+    r.reply(r.request(), None)
+    assert r.outcome()[1] == b"null"
+
+
+def test_files_that_lie_about_their_size_or_place_are_refused(runner):
+    r = runner(RESTORE)
+    for path, size in (("../../evil", 3), ("/etc/evil", 3), ("model", 4)):
+        r.input()
+        request = r.request()
+        described = [{"path": path, "size": size, "stream": 8}]
+        r.reply(request, {"series": "s", "step": 3, "metrics": {}, "files": described})
+        r.send_stream(8, b"abc")
+        header, _ = next_outcome(r)
+        assert "checkpoint_invalid" in header["error"]["message"], header
+    assert not os.path.exists(r.scratch / "evil")
+
+
+def test_a_runner_that_breaks_a_restore_off_fails_it(runner):
+    r = runner(RESTORE)
+    r.input()
+    request = r.request()
+    described = [{"path": "a", "size": 4, "stream": 2}, {"path": "b", "size": 4, "stream": 4}]
+    r.reply(request, {"series": "s", "step": 3, "metrics": {}, "files": described})
+    r.connection.send({"type": "stream.open", "stream": 2, "name": "a"})
+    r.connection.send({"type": "stream.cancel", "stream": 2, "reason": "the bucket is gone"})
+    assert "the bucket is gone" in next_outcome(r)[0]["error"]["message"]
+    assert os.listdir(r.scratch / ".fabric" / "restored") == []
+
+
+def test_questions_are_asked_again_after_a_reconnection(runner):
+    import json
+
+    r = runner(REPORT)
+    r.input()
+    first = r.request()
+    r.lose()
+    r.come_back()
+    assert r.request() == first
+    r.reply(first, {"step": 0})
+    assert r.outcome()[1] == b"0"
+
+    again = runner(RESTORE)
+    again.input()
+    request = again.request()
+    described = [{"path": "a", "size": 4, "stream": 2}]
+    again.reply(request, {"series": "s", "step": 3, "metrics": {}, "files": described})
+    again.connection.send({"type": "stream.open", "stream": 2, "name": "a"})
+    again.expect("stream.credit")
+    again.lose()
+    again.come_back()
+    files(again, again.request(), {"a": 4})
+    assert json.loads(next_outcome(again)[1])[3] == {"a": 4}
+
+
+def test_cancelled_while_files_arrive(runner):
+    r = runner(RESTORE)
+    name = r.input()
+    request = r.request()
+    described = [{"path": "a", "size": 4, "stream": 2}]
+    r.reply(request, {"series": "s", "step": 3, "metrics": {}, "files": described})
+    r.connection.send({"type": "stream.open", "stream": 2, "name": "a"})
+    r.expect("stream.credit")
+    r.connection.send({"type": "cancel", **name, "reason": "cancelled"})
+    seen = [r.expect("stream.cancel", "error")[0] for _ in range(2)]
+    assert {header["type"] for header in seen} == {"stream.cancel", "error"}
+    assert os.listdir(r.scratch / ".fabric" / "restored") == []
