@@ -15,6 +15,10 @@ export function program(context: Context, local: () => Promise<LocalCommands>, f
   const root = new Command("fabric")
     .description("A self-hosted serverless function fabric on containers.")
     .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.terminal.write(text),
+      writeErr: (text) => context.terminal.note(text.trimEnd()),
+    })
     .enablePositionalOptions()
     .showHelpAfterError("(fabric --help lists the commands)")
     .configureHelp({ sortSubcommands: false })

@@ -29,10 +29,6 @@ export async function runCli(run: CliRun): Promise<number> {
     const command = program(context, run.local, (code) => {
       outcome.code = code;
     });
-    command.configureOutput({
-      writeOut: (text) => run.stdout.write(text),
-      writeErr: (text) => run.stderr.write(text),
-    });
     await command.parseAsync([...run.argv], { from: "user" });
     return outcome.code;
   } catch (error) {

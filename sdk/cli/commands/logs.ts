@@ -1,4 +1,5 @@
 /** `fabric logs`: what functions print, on stdout, each line with its function. */
+import { setTimeout as wait } from "node:timers/promises";
 import type { LogEntry } from "../../typescript/client.ts";
 import { type Context, UsageError } from "../context.ts";
 import { moment, rowsOf } from "../table.ts";
@@ -42,13 +43,27 @@ async function whichApp(options: LogsOptions, context: Context): Promise<string>
   );
 }
 
-/** Prints one call's output on stderr until told to stop. A lost log stream does not fail the call. */
-export async function followInvocation(app: string, id: string, context: Context, signal: AbortSignal): Promise<void> {
+/** Lines reach the store a moment after the call's end; this is how long that moment is waited for. */
+const LATE_LINES_MS = [50, 150, 300];
+
+/** Prints one call's output on stderr until told that it ended. A lost log stream does not fail the call. */
+export async function followInvocation(app: string, id: string, context: Context, ended: AbortSignal): Promise<void> {
+  const client = context.client();
+  const seen = new Set<LogEntry["seq"]>();
+  const print = async (lines: AsyncIterable<LogEntry>): Promise<void> => {
+    for await (const { seq, text } of lines) {
+      if (!seen.has(seq)) context.terminal.note(text.trimEnd());
+      seen.add(seq);
+    }
+  };
   try {
-    for await (const entry of context.client().logs(app, { follow: true, invocation: id, tail: 1000 }, signal))
-      context.terminal.note(entry.text.trimEnd());
+    await print(client.logs(app, { follow: true, invocation: id, tail: 1000 }, ended));
   } catch (error) {
-    if (!signal.aborted)
+    if (!ended.aborted)
       context.terminal.warn(`the log stream ended: ${error instanceof Error ? error.message : error}`);
+  }
+  for (const ms of LATE_LINES_MS) {
+    await wait(ms);
+    await print(client.logs(app, { invocation: id, tail: 1000 }, context.signal));
   }
 }
