@@ -1,5 +1,6 @@
 /** Reads BuildKit's progress stream: steps and lines for people, and whether it failed. */
 import { createInterface } from "node:readline";
+import { fail } from "../../core/errors.ts";
 import type { BuildEvent } from "../../core/image-builder.ts";
 import { type BuildStatus, readStatus } from "./buildkit-status.ts";
 
@@ -58,6 +59,12 @@ export async function readOutput(
     reader.close();
   };
   signal.addEventListener("abort", abort, { once: true });
+  // A daemon that goes away closes the stream without ending it, which readline does not notice.
+  let broken: Error | undefined;
+  stream.once("error", (error) => {
+    broken = error;
+  });
+  stream.once("close", () => reader.close());
   try {
     for await (const line of reader) {
       if (!line.trim()) continue;
@@ -77,5 +84,6 @@ export async function readOutput(
     signal.removeEventListener("abort", abort);
   }
   signal.throwIfAborted();
+  if (broken) fail("engine_unavailable", `Docker went away during the build: ${broken.message}`);
   return { failure, lines };
 }

@@ -111,7 +111,11 @@ export function dockerImageBuilder(options: DockerImageBuilderOptions): ImageBui
       const docker = await client();
       const { id } = await baseOf(python, () => {}, signal);
       const sdk = await options.sdkDir?.();
-      return runPython(docker, { image: id, files, sdk, args, user: { uid: 10001, gid: 10001 } }, signal);
+      return runPython(
+        docker,
+        { image: id, files, sdk, args, user: { uid: 10001, gid: 10001 }, dockerHost: options.dockerHost },
+        signal,
+      );
     },
   };
 }

@@ -1,6 +1,8 @@
 /** Runs Python once over a folder of files nobody has checked, in a container with nothing but that folder. */
 import { chmod } from "node:fs/promises";
 import { askDocker, type DockerClient } from "../../core/docker-client.ts";
+import { waitForContainer } from "../../core/docker-wait.ts";
+import { fail } from "../../core/errors.ts";
 
 export interface RunPythonRequest {
   image: string;
@@ -10,6 +12,8 @@ export interface RunPythonRequest {
   sdk?: string;
   args: string[];
   user: { uid: number; gid: number };
+  /** As DOCKER_HOST, for waiting. */
+  dockerHost?: string;
 }
 
 export interface PythonResult {
@@ -44,7 +48,7 @@ export async function runPython(
   request: RunPythonRequest,
   signal: AbortSignal,
 ): Promise<PythonResult> {
-  const { image, files, sdk, args, user } = request;
+  const { image, files, sdk, args, user, dockerHost } = request;
   signal.throwIfAborted();
   // Temporary folders are their maker's alone; the container runs as somebody else.
   await chmod(files, 0o755);
@@ -73,9 +77,8 @@ export async function runPython(
   );
   try {
     await askDocker(() => container.start());
-    const { StatusCode: code } = (await askDocker(() => container.wait({ abortSignal: signal }))) as {
-      StatusCode: number;
-    };
+    const code = await waitForContainer({ dockerHost }, container.id, "not-running", signal);
+    if (code === undefined) fail("engine_unavailable", "The container was removed while it ran.");
     return { code, ...streams(await container.logs({ stdout: true, stderr: true, follow: false })) };
   } catch (thrown) {
     signal.throwIfAborted();

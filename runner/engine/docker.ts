@@ -10,6 +10,7 @@ import {
   dockerStatus,
   isUnreachable,
 } from "../../core/docker-client.ts";
+import { waitForContainer } from "../../core/docker-wait.ts";
 import type {
   ContainerEngine,
   ContainerExit,
@@ -136,7 +137,7 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
     const found = await container(id);
     const removed = await askDockerUnless([404, 409], () => found.remove({ force: true, v: true }).then(() => true));
     // 409: somebody else is removing it; the promise is that it is gone afterwards.
-    if (!removed) await askDockerUnless([404], () => found.wait({ condition: "removed" }));
+    if (!removed) await waitForContainer(options, id, "removed");
   }
 
   /** Docker can fail a call that it carried out, so what a failed start left is removed by name. */
@@ -186,11 +187,11 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
   }
 
   async function waitOnce(id: string, signal?: AbortSignal): Promise<ContainerExit | undefined> {
+    const code = await waitForContainer(options, id, "not-running", signal);
+    if (code === undefined) return undefined;
     const found = await container(id);
-    const answer = await askDockerUnless([404], () => found.wait({ abortSignal: signal }));
-    if (!answer) return undefined;
     const after = await askDockerUnless([404], () => found.inspect());
-    return after ? exitOf(after.State) : { code: (answer as { StatusCode: number }).StatusCode, outOfMemory: false };
+    return after ? exitOf(after.State) : { code, outOfMemory: false };
   }
 
   async function wait(id: string, signal?: AbortSignal): Promise<ContainerExit | undefined> {
