@@ -9,23 +9,32 @@ import { defineRoute, type GatewayApp, type GatewayContext, param, queryOf } fro
 import type { GatewayDeps } from "../deps.ts";
 import { byteRange } from "../range-header.ts";
 
+const tag = "checkpoints";
 const PRESIGNED_SECONDS = 3_600;
 const fileQuery = z.object({ redirect: z.enum(["true", "false"]).default("false") });
 
-export function checkpointRoutes(app: GatewayApp, { objects }: GatewayDeps): void {
-  const tag = "checkpoints";
-  const find = async (context: GatewayContext): Promise<CheckpointManifest> => {
+type Find = (context: GatewayContext) => Promise<CheckpointManifest>;
+
+export function checkpointRoutes(app: GatewayApp, deps: GatewayDeps): void {
+  const find: Find = async (context) => {
     const series = seriesOf(context);
     const step = param(context, "step");
     if (step !== "latest" && !/^\d{1,8}$/.test(step)) fail("bad_request", "a step is a number or 'latest'");
     const manifest =
-      step === "latest" ? await latestCheckpoint(objects, series) : await readManifest(objects, series, Number(step));
+      step === "latest"
+        ? await latestCheckpoint(deps.objects, series)
+        : await readManifest(deps.objects, series, Number(step));
     return manifest ?? fail("checkpoint_not_found", `no complete checkpoint at ${series}/${step}`, { series, step });
   };
+  listRoutes(app, deps);
+  checkpointRoute(app, deps, find);
+}
 
+function listRoutes(app: GatewayApp, { objects }: GatewayDeps): void {
   defineRoute(app, { method: "get", path: "/v1/checkpoints", tag, summary: "List series" }, async (context) =>
     context.json({ series: await listSeries(objects) }),
   );
+
   defineRoute(
     app,
     { method: "get", path: "/v1/checkpoints/{series}", tag, summary: "The checkpoints of a series, by step" },
@@ -37,6 +46,9 @@ export function checkpointRoutes(app: GatewayApp, { objects }: GatewayDeps): voi
       return context.json({ series, checkpoints });
     },
   );
+}
+
+function checkpointRoute(app: GatewayApp, { objects }: GatewayDeps, find: Find): void {
   defineRoute(
     app,
     {
@@ -47,6 +59,7 @@ export function checkpointRoutes(app: GatewayApp, { objects }: GatewayDeps): voi
     },
     async (context) => context.json(await find(context)),
   );
+
   defineRoute(
     app,
     { method: "delete", path: "/v1/checkpoints/{series}/{step}", tag, summary: "Delete a checkpoint" },
@@ -58,6 +71,7 @@ export function checkpointRoutes(app: GatewayApp, { objects }: GatewayDeps): voi
       return context.json({ series, step, deleted: true });
     },
   );
+
   defineRoute(
     app,
     {

@@ -2,6 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { fail } from "../../core/errors.ts";
 import { isId } from "../../core/ids.ts";
+import type { InvocationRecord } from "../../core/invocation.ts";
 import { answerOutcome } from "../answer-outcome.ts";
 import { awaitOutcome, missing } from "../await-outcome.ts";
 import { PICKLE_TYPE } from "../decode-call.ts";
@@ -12,6 +13,8 @@ import { serverTiming } from "../server-timing.ts";
 import { invocationSchema, showInvocation } from "../show-invocation.ts";
 import { streamLogs } from "../stream-logs.ts";
 import { logQuerySchema, toLogQuery } from "./logs.ts";
+
+const tag = "invocations";
 
 const listQuery = z.object({
   app: z.string().optional(),
@@ -25,14 +28,20 @@ function invocationId(context: GatewayContext): string {
   return isId("inv", id) ? id : missing(id);
 }
 
-export function invocationRoutes(app: GatewayApp, deps: GatewayDeps): void {
-  const { state, objects } = deps;
-  const read = async (context: GatewayContext) => {
-    const id = invocationId(context);
-    return (await state.invocations.get(id)) ?? missing(id);
-  };
-  const tag = "invocations";
+type Read = (context: GatewayContext) => Promise<InvocationRecord>;
 
+export function invocationRoutes(app: GatewayApp, deps: GatewayDeps): void {
+  const read: Read = async (context) => {
+    const id = invocationId(context);
+    return (await deps.state.invocations.get(id)) ?? missing(id);
+  };
+  recordRoutes(app, deps, read);
+  outcomeRoutes(app, deps, read);
+  cancelRoute(app, deps);
+  logRoute(app, deps, read);
+}
+
+function recordRoutes(app: GatewayApp, { state }: GatewayDeps, read: Read): void {
   defineRoute(
     app,
     {
@@ -64,7 +73,9 @@ export function invocationRoutes(app: GatewayApp, deps: GatewayDeps): void {
       return context.json(showInvocation(record), 200, { "Server-Timing": serverTiming(record) });
     },
   );
+}
 
+function outcomeRoutes(app: GatewayApp, deps: GatewayDeps, read: Read): void {
   defineRoute(
     app,
     {
@@ -78,12 +89,28 @@ export function invocationRoutes(app: GatewayApp, deps: GatewayDeps): void {
     async (context) => {
       const wait = waitMs(context.req.header("prefer"));
       const record = await awaitOutcome(deps, invocationId(context), wait, clientIsThere(context));
-      return answerOutcome(objects, record);
+      return answerOutcome(deps.objects, record);
     },
   );
 
-  exceptionRoute(app, read);
+  defineRoute(
+    app,
+    {
+      method: "get",
+      path: "/v1/invocations/{id}/exception",
+      tag,
+      summary: "The pickled exception of a failed invocation",
+      reply: { type: PICKLE_TYPE },
+    },
+    async (context) => {
+      const { id, exception } = await read(context);
+      if (!exception) fail("invocation_not_found", `${id} holds no pickled exception`);
+      return new Response(exception as Uint8Array<ArrayBuffer>, { headers: { "Content-Type": PICKLE_TYPE } });
+    },
+  );
+}
 
+function cancelRoute(app: GatewayApp, { state }: GatewayDeps): void {
   defineRoute(
     app,
     {
@@ -101,7 +128,9 @@ export function invocationRoutes(app: GatewayApp, deps: GatewayDeps): void {
       return context.json({ id, state: outcome });
     },
   );
+}
 
+function logRoute(app: GatewayApp, deps: GatewayDeps, read: Read): void {
   defineRoute(
     app,
     {
@@ -116,26 +145,6 @@ export function invocationRoutes(app: GatewayApp, deps: GatewayDeps): void {
       const { id, app: name } = await read(context);
       const query = toLogQuery(queryOf(context, logQuerySchema));
       return streamLogs(deps, name, { ...query, fn: undefined, invocation: id });
-    },
-  );
-}
-
-type Read = (context: GatewayContext) => Promise<{ id: string; exception?: Buffer }>;
-
-function exceptionRoute(app: GatewayApp, read: Read): void {
-  defineRoute(
-    app,
-    {
-      method: "get",
-      path: "/v1/invocations/{id}/exception",
-      tag: "invocations",
-      summary: "The pickled exception of a failed invocation",
-      reply: { type: PICKLE_TYPE },
-    },
-    async (context) => {
-      const { id, exception } = await read(context);
-      if (!exception) fail("invocation_not_found", `${id} holds no pickled exception`);
-      return new Response(exception as Uint8Array<ArrayBuffer>, { headers: { "Content-Type": PICKLE_TYPE } });
     },
   );
 }
