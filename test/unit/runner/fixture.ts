@@ -1,11 +1,12 @@
 /** A runner over real Redis, S3 and the process engine, with Python functions in a bundle; and what tests ask of it. */
+
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { createGzip } from "node:zlib";
-import { createHash } from "node:crypto";
-import { buffer } from "node:stream/consumers";
 import pino from "pino";
 import tar from "tar-stream";
 import { bullmqQueue } from "../../../core/bullmq-queue.ts";
@@ -41,7 +42,15 @@ export async function startTestRunner(
   const connect = async () => {
     const state = redisState({ url: redis.url, prefix: "t", recordTtlSeconds: 600, onError });
     const queue = bullmqQueue({ url: redis.url, prefix: "t", lockMs: leaseMs, onError });
-    await until(() => state.ping().then(() => true, () => false), 5_000, "redis answers");
+    await until(
+      () =>
+        state.ping().then(
+          () => true,
+          () => false,
+        ),
+      5_000,
+      "redis answers",
+    );
     const registry = await createRegistry({ objects, state, clock: systemClock });
     return { state, queue, registry };
   };
@@ -89,7 +98,7 @@ export async function startTestRunner(
   await startRunner();
 
   const call = async (fn: string, args: unknown[] = [], more: Partial<NewInvocation> = {}): Promise<string> => {
-    const id = newId("inv");
+    const id = more.id ?? newId("inv");
     const input = Buffer.from(JSON.stringify({ args, kwargs: {} }));
     const base = { id, app: "t", fn, version, encoding: "json" as const, input, acceptPickle: false };
     await state.invocations.accept({ ...base, timeoutMs: 30_000, retries: 0, ...more });

@@ -38,7 +38,9 @@ describe("runner", () => {
   });
 
   it("tells moments that add up", async () => {
-    const { createdAt, claimedAt, startedAt, endedAt, finishedAt, container } = await t.ended(await t.call("add", [1, 1]));
+    const { createdAt, claimedAt, startedAt, endedAt, finishedAt, container } = await t.ended(
+      await t.call("add", [1, 1]),
+    );
     expect(claimedAt).toBeGreaterThanOrEqual(createdAt);
     expect(startedAt).toBeGreaterThanOrEqual(claimedAt!);
     expect(endedAt).toBeGreaterThanOrEqual(startedAt!);
