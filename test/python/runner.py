@@ -53,7 +53,9 @@ class Connection:
 class Runner:
     """Writes `code` as the bundle's module `user` and runs its function `f`."""
 
-    def __init__(self, folder: Path, code: str = "", *, slots: int = 1, is_async: bool = False, entry: dict | None = None):
+    def __init__(
+        self, folder: Path, code: str = "", *, slots: int = 1, is_async: bool = False, entry: dict | None = None
+    ):
         self.bundle = folder / "bundle"
         self.scratch = folder / "scratch"
         self.bundle.mkdir()
@@ -140,7 +142,9 @@ class Runner:
         """The next frame that is no log; it must be of one of these types."""
         while True:
             frame = self.connection.receive()
-            assert frame is not None, f"the shim hung up: {self.process.stdout.read().decode() if self.process.poll() is not None else ''}"
+            assert frame is not None, (
+                f"the shim hung up: {self.process.stdout.read().decode() if self.process.poll() is not None else ''}"
+            )
             header, body = frame
             if header["type"] == "log" and "log" not in kinds:
                 self.logs.append((header.get("id"), header["source"], body.decode()))

@@ -12,9 +12,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pytest
-
 import fabric_sdk as fabric
+import pytest
 from fabric_sdk._client import http as http_module
 from fabric_sdk._client.config import Target, target
 from fabric_sdk._client.http import Http
@@ -97,7 +96,10 @@ def test_other_values_travel_as_pickles(gateway):
     gateway.answers = [(200, {"Content-Type": "application/vnd.fabric.pickle"}, pickle.dumps({1, 2}))]
     assert f.remote((1, 2), key={3}) == {1, 2}
     request = gateway.requests[0]
-    assert request["headers"]["Content-Type"] == "application/vnd.fabric.pickle" and "Fabric-Body" not in request["headers"]
+    assert (
+        request["headers"]["Content-Type"] == "application/vnd.fabric.pickle"
+        and "Fabric-Body" not in request["headers"]
+    )
     assert pickle.loads(request["body"]) == (((1, 2),), {"key": {3}})
 
 
@@ -135,19 +137,28 @@ def failed(code, **details):
 
 
 def test_the_original_exception_is_raised_with_the_remote_traceback(gateway):
-    gateway.answers = [failed("exception", type="KeyError", traceback="File x, in f"), (200, {}, pickle.dumps(KeyError("k")))]
+    gateway.answers = [
+        failed("exception", type="KeyError", traceback="File x, in f"),
+        (200, {}, pickle.dumps(KeyError("k"))),
+    ]
     with pytest.raises(KeyError) as caught:
         f.remote()
     assert isinstance(caught.value.__cause__, fabric.RemoteTraceback) and "in f" in str(caught.value.__cause__)
     assert gateway.requests[1]["path"] == "/v1/invocations/inv_3/exception"
 
 
-@pytest.mark.parametrize("answer", [(404, {}, {"error": {"code": "invocation_not_found"}}), (200, {}, b"\x80\x04cno\nsuch\n.")])
+@pytest.mark.parametrize(
+    "answer", [(404, {}, {"error": {"code": "invocation_not_found"}}), (200, {}, b"\x80\x04cno\nsuch\n.")]
+)
 def test_an_exception_that_cannot_be_brought_is_a_remote_error(gateway, answer):
     gateway.answers = [failed("exception", type="user.Odd", traceback="File x, in f"), answer]
     with pytest.raises(fabric.RemoteError) as caught:
         f.remote()
-    assert caught.value.type == "user.Odd" and caught.value.traceback == "File x, in f" and caught.value.code == "exception"
+    assert (
+        caught.value.type == "user.Odd"
+        and caught.value.traceback == "File x, in f"
+        and caught.value.code == "exception"
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +174,12 @@ def test_codes_become_exceptions(gateway, code, kind):
 
 
 def test_every_code_of_the_table_has_a_class():
-    table = (Path(__file__).parents[2] / "core" / "errors.ts").read_text().partition("ERRORS = {")[2].partition("} as const")[0]
+    table = (
+        (Path(__file__).parents[2] / "core" / "errors.ts")
+        .read_text()
+        .partition("ERRORS = {")[2]
+        .partition("} as const")[0]
+    )
     codes = set(re.findall(r"^  ([a-z_]+):", table, re.MULTILINE))
     assert len(codes) > 40 and codes == set(CLASS_OF_CODE)
 

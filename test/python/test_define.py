@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import warnings
 
-import pytest
-
 import fabric_sdk as fabric
+import pytest
 
 
 def test_images_are_immutable_and_described_layer_by_layer():
     base = fabric.Image.python("3.12")
-    image = base.apt_install("git").pip_install("numpy>=2", ["torch"]).env({"A": "1"}).run_commands("echo 'a b'", ["x", "y z"])
+    image = (
+        base.apt_install("git")
+        .pip_install("numpy>=2", ["torch"])
+        .env({"A": "1"})
+        .run_commands("echo 'a b'", ["x", "y z"])
+    )
     assert base.spec() == {"python": "3.12", "layers": []}
     assert image.spec()["layers"] == [
         {"kind": "apt", "packages": ["git"]},

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from fabric_sdk._shim.attempts import Attempt
 from fabric_sdk._shim.frames import Decoder, encode
 

@@ -39,7 +39,9 @@ def test_pickled_arguments_and_results_travel(runner):
     assert r.call((1, 2), pickled=True, accept_pickle=True) == ((1, 2), {1, 2})
 
 
-@pytest.mark.parametrize("value", ["(1, 2)", "{1: 2}", "float('nan')", "2**60", "True and {'a': (1,)}", "HTTPStatus(404)"])
+@pytest.mark.parametrize(
+    "value", ["(1, 2)", "{1: 2}", "float('nan')", "2**60", "True and {'a': (1,)}", "HTTPStatus(404)"]
+)
 def test_what_json_would_change_is_pickled_when_the_caller_can_open_it(runner, value):
     r = runner(f"from http import HTTPStatus\ndef f(): return {value}")
     r.input(accept_pickle=True)
@@ -52,7 +54,13 @@ def test_plain_callers_get_tuples_as_arrays(runner):
 
 
 @pytest.mark.parametrize(
-    "value, hint", [("object()", "plain values"), ("(i for i in [1])", "list(...)"), ("float('nan')", "JSON"), ("Array()", "tolist()")]
+    "value, hint",
+    [
+        ("object()", "plain values"),
+        ("(i for i in [1])", "list(...)"),
+        ("float('nan')", "JSON"),
+        ("Array()", "tolist()"),
+    ],
 )
 def test_what_is_no_json_is_refused_with_advice(runner, value, hint):
     r = runner(f"class Array:\n  def tolist(self): pass\ndef f(): return {value}")
@@ -101,7 +109,8 @@ def test_arguments_that_do_not_fit_are_the_callers_fault(runner):
 def test_a_pickle_that_does_not_open_is_the_callers_fault(runner):
     r = runner("def f(a): return a")
     r.connection.send(
-        {"type": "input", "id": "x", "generation": 1, "encoding": "pickle", "accept_pickle": False, "timeout_ms": 1}, b"no"
+        {"type": "input", "id": "x", "generation": 1, "encoding": "pickle", "accept_pickle": False, "timeout_ms": 1},
+        b"no",
     )
     assert r.outcome()[0]["error"]["code"] == "invalid_arguments"
 
@@ -161,14 +170,18 @@ def test_decorated_functions_are_found_below_their_decorator(runner):
 
 
 def test_remote_calls_inside_functions_say_that_they_are_not_there_yet(runner):
-    r = runner(
-        "import fabric_sdk as fabric\ndef f(): fabric.Function.from_name('a', 'b').remote(1)"
-    )
+    r = runner("import fabric_sdk as fabric\ndef f(): fabric.Function.from_name('a', 'b').remote(1)")
     assert "not available" in r.failure()[0]["message"]
 
 
 @pytest.mark.parametrize(
-    "text, expected", [("import nothing_of_this_name", "nothing_of_this_name"), ("1 / 0", "division"), ("raise SystemExit(1)", "SystemExit"), ("", "'f'")]
+    "text, expected",
+    [
+        ("import nothing_of_this_name", "nothing_of_this_name"),
+        ("1 / 0", "division"),
+        ("raise SystemExit(1)", "SystemExit"),
+        ("", "'f'"),
+    ],
 )
 def test_a_module_that_does_not_import_ends_the_shim_with_78(runner, text, expected):
     r = runner(text, boot=False)

@@ -61,7 +61,9 @@ def test_much_output_is_not_lost(runner):
 
 
 def test_a_function_that_replaces_or_closes_stdout_goes_on(runner):
-    r = runner("import sys, io\ndef f(how):\n  if how: sys.stdout.close()\n  else: sys.stdout = io.StringIO()\n  return 1")
+    r = runner(
+        "import sys, io\ndef f(how):\n  if how: sys.stdout.close()\n  else: sys.stdout = io.StringIO()\n  return 1"
+    )
     assert r.call(0) == 1 and r.call(1) == 1 and r.call(1) == 1
 
 

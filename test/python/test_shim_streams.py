@@ -116,7 +116,10 @@ def test_running_attempts_are_named_and_finish_after_a_reconnection(runner, opti
     body = "  import time\n  while not os.path.exists('go'): time.sleep(0.002)\n  return x"
     if options.get("is_async"):
         body = "  import asyncio\n  while not os.path.exists('go'): await asyncio.sleep(0.002)\n  return x"
-    r = runner(("import os\nasync " if options.get("is_async") else "import os\n") + "def f(x):\n  print('started')\n" + body, **options)
+    r = runner(
+        ("import os\nasync " if options.get("is_async") else "import os\n") + "def f(x):\n  print('started')\n" + body,
+        **options,
+    )
     name = r.input(7)
     r.expect_log("started")
     r.lose()
@@ -126,7 +129,9 @@ def test_running_attempts_are_named_and_finish_after_a_reconnection(runner, opti
 
 
 def test_an_outcome_made_while_nobody_listens_is_kept(runner):
-    r = runner("import os, time\ndef f():\n  print('started')\n  while not os.path.exists('go'): time.sleep(0.002)\n  print('later'); os.rename('go', 'gone')\n  return 1")
+    r = runner(
+        "import os, time\ndef f():\n  print('started')\n  while not os.path.exists('go'): time.sleep(0.002)\n  print('later'); os.rename('go', 'gone')\n  return 1"
+    )
     name = r.input()
     r.expect_log("started")
     r.lose()
@@ -151,7 +156,8 @@ def test_a_runner_that_is_not_there_yet_is_awaited(runner):
     r = runner("def f(x): return x", boot=False)
     r._listener.close()
     os.unlink(r.path)
-    import subprocess, sys  # noqa: E401
+    import subprocess
+    import sys
 
     from runner import SDK, SITE
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import sys
-from pathlib import Path
 
 import pytest
+
 from runner import SDK
 
 SOURCES = sorted((SDK / "fabric_sdk").rglob("*.py"))
