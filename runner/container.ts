@@ -1,21 +1,16 @@
 /** One container: from its booking to its end. `move` is the only place where its state changes, and never back. */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Clock } from "../core/clock.ts";
-import type { ContainerEngine, ContainerExit } from "../core/engine.ts";
+import type { ContainerExit } from "../core/engine.ts";
 import { asFabricError, type ErrorBody, FabricError } from "../core/errors.ts";
-import type { Log } from "../core/log.ts";
 import type { Attempt } from "../core/state-store.ts";
 import type { ContainerLink, Ending, LiveAttempt } from "./attempt.ts";
-import type { Bundles } from "./bundles.ts";
 import { type Channel, createChannel, type ShimMessage } from "./channel.ts";
 import { classifyExit } from "./classify-exit.ts";
-import { type ContainerPlan, containerSpec, type NodeIdentity, startFrame } from "./container-plan.ts";
+import type { Container, ContainerDeps, ContainerEvents, ContainerPhase } from "./container-contract.ts";
+import { type ContainerPlan, containerSpec, startFrame } from "./container-plan.ts";
 import { type RunnerDirs, SOCKET_NAME } from "./dirs.ts";
-import type { LogShipper } from "./log-shipper.ts";
-import type { Operations } from "./operations.ts";
 
-export type ContainerPhase = "booked" | "starting" | "ready" | "draining" | "ended";
 const NEXT: Record<ContainerPhase, readonly ContainerPhase[]> = {
   booked: ["starting", "ended"],
   starting: ["ready", "draining", "ended"],
@@ -23,60 +18,6 @@ const NEXT: Record<ContainerPhase, readonly ContainerPhase[]> = {
   draining: ["ended"],
   ended: [],
 };
-
-export interface ContainerDeps {
-  engine: ContainerEngine;
-  bundles: Bundles;
-  dirs: RunnerDirs;
-  sdkDir: string;
-  identity: NodeIdentity;
-  clock: Clock;
-  log: Log;
-  logs: LogShipper;
-  operations: Operations;
-  bootTimeoutMs: number;
-}
-
-/** Why a container that never became ready ended. */
-export interface StartFailure {
-  error: ErrorBody;
-}
-
-export interface ContainerEvents {
-  /** It takes inputs now. `running` are attempts it already has: the runner was restarted. */
-  onReady(container: Container, running: Attempt[]): void;
-  /** A slot became free. */
-  onFree(container: Container): void;
-  /** A frame of an attempt this runner does not know (yet). Answers the attempt when it is one to adopt. */
-  onStray(container: Container, attempt: Attempt): LiveAttempt | undefined;
-  /** It ended by itself and took these attempts with it. */
-  onCrash(container: Container, attempts: LiveAttempt[]): void;
-  onEnded(container: Container, failure?: StartFailure): void;
-}
-
-export interface Container {
-  readonly plan: ContainerPlan;
-  readonly id: string;
-  readonly slots: number;
-  phase(): ContainerPhase;
-  freeSlots(): number;
-  busy(): number;
-  /** Monotonic; when its last input ended. */
-  idleSince(): number;
-  begin(attempt: LiveAttempt, alone?: boolean): void;
-  adoptAttempt(attempt: LiveAttempt): void;
-  /** Frees the attempt's slot; its frames are known until `forget`. */
-  release(attempt: LiveAttempt): void;
-  forget(attempt: LiveAttempt): void;
-  start(): void;
-  /** Living already, from before a restart of the runner. */
-  adopt(): void;
-  /** Takes nothing new; ends when what runs has ended. */
-  drain(): void;
-  /** Ends it now; attempts inside run again without charge. */
-  kill(why: string): void;
-  readonly ended: Promise<void>;
-}
 
 const STOP_GRACE_MS = 5_000;
 /** A shim that reconnected resends what it holds at once; what it does not name after this long never reached it. */
@@ -253,7 +194,7 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
 
   function ask(message: Extract<ShimMessage, { type: "request" }>): void {
     const attempt = known.get(keyOf(message));
-    if (!attempt || attempt.state() !== "running") {
+    if (attempt?.state() !== "running") {
       const error = { code: "bad_request", message: "no such attempt runs in this container" };
       link.send({ type: "reply", request: message.request, ok: false, error });
       return;

@@ -1,7 +1,7 @@
 /** The orderly end of a runner: short inputs end, the others go back to the queue, containers go. */
 import type { Clock } from "../core/clock.ts";
 import type { FunctionKey } from "../core/invocation.ts";
-import type { Container } from "./container.ts";
+import type { Container } from "./container-contract.ts";
 import type { Intake } from "./intake.ts";
 import type { Leases } from "./leases.ts";
 

@@ -7,7 +7,7 @@ import type { Log } from "../core/log.ts";
 import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
 import type { Attempt } from "../core/state-store.ts";
 import type { LiveAttempt } from "./attempt.ts";
-import type { Container, ContainerEvents, StartFailure } from "./container.ts";
+import type { Container, ContainerEvents, StartFailure } from "./container-contract.ts";
 import { type ContainerPlan, keyOf } from "./container-plan.ts";
 import type { Room } from "./room.ts";
 import { idleToStop, type Load, type ScalingPolicy, startsNow } from "./scaling.ts";

@@ -12,7 +12,7 @@ import type { Log } from "../core/log.ts";
 import type { Registry } from "../core/registry.ts";
 import type { Attempt, Booking, StateStore } from "../core/state-store.ts";
 import type { LiveAttempt } from "./attempt.ts";
-import type { Container } from "./container.ts";
+import type { Container } from "./container-contract.ts";
 import { LABELS, type NodeIdentity } from "./container-plan.ts";
 import type { RunnerDirs } from "./dirs.ts";
 import type { Intake } from "./intake.ts";

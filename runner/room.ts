@@ -2,7 +2,7 @@
 import type { Log } from "../core/log.ts";
 import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
 import type { CapacityLedger } from "../core/state-store.ts";
-import type { Container } from "./container.ts";
+import type { Container } from "./container-contract.ts";
 import { capacityRequest } from "./container-plan.ts";
 import { untilDone } from "./until-done.ts";
 

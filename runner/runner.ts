@@ -10,7 +10,8 @@ import type { NodeFacts, QueuedEntry, StateStore } from "../core/state-store.ts"
 import { createAttempt } from "./attempt.ts";
 import { createBundles } from "./bundles.ts";
 import { createClaimLoop } from "./claim-loop.ts";
-import { type Container, createContainer } from "./container.ts";
+import { createContainer } from "./container.ts";
+import type { Container } from "./container-contract.ts";
 import type { NodeIdentity } from "./container-plan.ts";
 import { runnerDirs } from "./dirs.ts";
 import { drain } from "./drain.ts";
