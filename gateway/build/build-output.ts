@@ -79,7 +79,7 @@ export async function readOutput(
   } catch (thrown) {
     // What the abort did to the stream is not news; its reason is.
     signal.throwIfAborted();
-    throw thrown;
+    if (thrown !== broken) throw thrown;
   } finally {
     signal.removeEventListener("abort", abort);
   }

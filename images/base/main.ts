@@ -1,16 +1,15 @@
 /** Makes the base image of a Python version ahead of the first deploy: `node --import tsx images/base/main.ts 3.11`. */
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { loadConfig } from "../../core/config.ts";
 import { asFabricError } from "../../core/errors.ts";
 import { dockerImageBuilder } from "../../gateway/build/docker-builder.ts";
 
 const python = process.argv[2] ?? "3.11";
+const { dataDir, dockerHost } = loadConfig();
 const stop = new AbortController();
 process.once("SIGINT", () => stop.abort(new Error("interrupted")));
 
-const builder = dockerImageBuilder({ dataDir: process.env.FABRIC_DATA_DIR ?? join(tmpdir(), "fabric-base") });
 try {
-  const { ref, cached } = await builder.build(
+  const { ref, cached } = await dockerImageBuilder({ dataDir, dockerHost }).build(
     { python, layers: [] },
     ({ kind, text }) => console.log(kind === "step" ? `==> ${text}` : `    ${text}`),
     stop.signal,
