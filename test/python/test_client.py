@@ -163,9 +163,16 @@ def test_an_exception_that_cannot_be_brought_is_a_remote_error(gateway, answer):
 
 @pytest.mark.parametrize(
     "code, kind",
-    [("timed_out", TimeoutError), ("out_of_memory", MemoryError), ("cancelled", fabric.CancelledError), ("unauthorized", fabric.AuthError),
-     ("app_not_found", fabric.NotFoundError), ("node_lost", fabric.PlatformError), ("from_the_future", fabric.FabricError)],
-)  # fmt: skip
+    [
+        ("timed_out", TimeoutError),
+        ("out_of_memory", MemoryError),
+        ("cancelled", fabric.CancelledError),
+        ("unauthorized", fabric.AuthError),
+        ("app_not_found", fabric.NotFoundError),
+        ("node_lost", fabric.PlatformError),
+        ("from_the_future", fabric.FabricError),
+    ],
+)
 def test_codes_become_exceptions(gateway, code, kind):
     gateway.answers = [failed(code)]
     with pytest.raises(kind) as caught:

@@ -72,9 +72,21 @@ def test_functions_take_the_apps_defaults_and_their_own_options():
 
 @pytest.mark.parametrize(
     "options",
-    [{"cpu": 0}, {"memory": "512"}, {"gpu": "A100 80GB"}, {"timeout": 0}, {"retries": -1}, {"network": "host"},
-     {"max_containers": 0}, {"min_containers": 11}, {"ephemeral_disk": 0.5}, {"cpu": (2, 1)}, {"retries": True}, {"image": "x"}],
-)  # fmt: skip
+    [
+        {"cpu": 0},
+        {"cpu": (2, 1)},
+        {"memory": "512"},
+        {"gpu": "A100 80GB"},
+        {"timeout": 0},
+        {"retries": -1},
+        {"retries": True},
+        {"network": "host"},
+        {"max_containers": 0},
+        {"min_containers": 11},
+        {"ephemeral_disk": 0.5},
+        {"image": "x"},
+    ],
+)
 def test_options_name_the_value_and_the_rule(options):
     with pytest.raises(fabric.InvalidError, match=rf"{next(iter(options))} is .*; it must be"):
         fabric.App("a").function(**options)

@@ -206,7 +206,7 @@ def test_shutdown_lets_the_running_input_finish(runner):
     r = runner("def f(): return 5")
     name = r.input()
     r.connection.send({"type": "shutdown"})
-    header, body = r.expect("result")
+    _header, body = r.expect("result")
     assert body == b"5"
     r.ack(name)
     assert r.exit_code() == 0

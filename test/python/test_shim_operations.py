@@ -32,7 +32,8 @@ def test_metrics_alone_and_what_json_lacks(runner):
     r = runner(
         "import fabric_sdk as fabric\n"
         "class Scalar:\n  def item(self): return 2.5\n"
-        "def f(): return fabric.train.report({'a': float('nan'), 'b': True, 'c': Scalar(), 'd': None, 'e': 'x'}, step=7)"
+        "metrics = {'a': float('nan'), 'b': True, 'c': Scalar(), 'd': None, 'e': 'x'}\n"
+        "def f(): return fabric.train.report(metrics, step=7)"
     )
     r.input()
     request = r.request()

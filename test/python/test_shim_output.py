@@ -19,6 +19,13 @@ def test_output_arrives_before_the_result_under_its_input(runner):
         assert {entry[0] for entry in r.logs} == {name["id"]}
 
 
+def test_what_c_code_prints_comes_with_its_input(runner):
+    r = runner("import ctypes\nlibc = ctypes.CDLL(None)\ndef f(): libc.printf(b'from C\\n')")
+    name = r.input()
+    r.outcome()
+    assert r.printed("stdout", name["id"]) == "from C\n"
+
+
 def test_output_of_inputs_that_run_at_once_is_told_apart(runner):
     r = runner(
         "import threading\nb = threading.Barrier(3)\n"

@@ -46,6 +46,27 @@ def test_large_results_leave_by_stream_within_their_credit(runner):
     assert pickle.loads(r.receive_stream(header["stream"])) == (b"y" * 3_000_000, 1)
 
 
+def test_many_large_results_leave_a_bounded_number_at_once(runner):
+    r = runner("def f(i): return str(i) * 300_000", slots=50)
+    for i in range(50):
+        r.input(i)
+    opened, data = {}, {}
+    while len(data) < 50 or opened:
+        header, body = r.expect("result", "stream.open", "stream.data", "stream.end")
+        number = header.get("stream")
+        if header["type"] == "result":
+            opened[number] = header
+            data[number] = b""
+            assert len(opened) <= 32
+        elif header["type"] == "stream.open":
+            r.connection.send({"type": "stream.credit", "stream": number, "bytes": 1 << 20})
+        elif header["type"] == "stream.data":
+            data[number] += body
+        else:
+            r.ack(opened.pop(number))
+    assert {int(json.loads(value)[:1]) for value in data.values()} == set(range(10))
+
+
 def test_a_runner_may_cancel_a_result_stream(runner):
     r = runner("def f(n): return 'x' * n")
     r.input(3_000_000)
@@ -130,7 +151,8 @@ def test_running_attempts_are_named_and_finish_after_a_reconnection(runner, opti
 
 def test_an_outcome_made_while_nobody_listens_is_kept(runner):
     r = runner(
-        "import os, time\ndef f():\n  print('started')\n  while not os.path.exists('go'): time.sleep(0.002)\n  print('later'); os.rename('go', 'gone')\n  return 1"
+        "import os, time\ndef f():\n  print('started')\n  while not os.path.exists('go'): time.sleep(0.002)\n"
+        "  print('later'); os.rename('go', 'gone')\n  return 1"
     )
     name = r.input()
     r.expect_log("started")

@@ -104,12 +104,17 @@ def _by_value(function: Function[Any], image: Image) -> bytes:
             f" to an image with Python {image.python_version}; use fabric.Image.python({_own_python()!r})",
             code="python_mismatch",
         )
+    try:
+        import cloudpickle
+    except ImportError as error:
+        raise InvalidError(
+            f"{function.name} travels by value, which needs cloudpickle: pip install 'cloudpickle>=3'",
+            code="app_import_failed",
+        ) from error
     plain = function.__fabric_function__
     module = sys.modules.get(getattr(plain, "__module__", "") or "")
     if module is None or module.__name__ == "__main__":
         return pickled(plain)
-    import cloudpickle
-
     cloudpickle.register_pickle_by_value(module)
     try:
         return pickled(plain)

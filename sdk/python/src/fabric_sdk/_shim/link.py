@@ -24,6 +24,8 @@ _FIRST_DELAY_S = 0.02
 _LONGEST_DELAY_S = 1.0
 _HELD_LOG_BYTES = 1024 * 1024
 _RECEIVE_BYTES = 256 * 1024
+#: Results that leave by stream at the same time; a runner bounds what one container may open.
+_STREAMS_AT_ONCE = 32
 
 
 class Outcome:
@@ -46,6 +48,7 @@ class Link:
         self._socket: socket.socket | None = None
         self._ready: Callable[[], bytes] | None = None
         self._outcomes: dict[Key, Outcome] = {}
+        self._held_outcomes: deque[Outcome] = deque()
         self._settled = threading.Condition(self._lock)
         self._questions: dict[int, bytes] = {}
         self._held_logs: deque[bytes] = deque()
@@ -144,6 +147,8 @@ class Link:
     def _write_outcome(self, outcome: Outcome) -> None:
         if outcome.frame is not None:
             self._write(outcome.frame)
+        elif self.streams.leaving() >= _STREAMS_AT_ONCE:
+            self._held_outcomes.append(outcome)
         elif outcome.header is not None and self._socket is not None:
             number = self.streams.offer(outcome.data)
             self._write(encode({**outcome.header, "stream": number}))
@@ -159,6 +164,7 @@ class Link:
         if self._ready is not None:
             self._write(self._ready())
         self._flush_logs()
+        self._held_outcomes.clear()
         for outcome in list(self._outcomes.values()):
             self._write_outcome(outcome)
         for question in list(self._questions.values()):
@@ -221,6 +227,8 @@ class Link:
     def _acknowledged(self, header: Header) -> None:
         with self._settled:
             self._outcomes.pop((header["id"], header["generation"]), None)
+            if self._held_outcomes and self.streams.leaving() < _STREAMS_AT_ONCE:
+                self._write_outcome(self._held_outcomes.popleft())
             if not self._outcomes:
                 self._settled.notify_all()
 

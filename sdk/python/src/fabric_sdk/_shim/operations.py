@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import uuid
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -51,7 +50,7 @@ class RunnerChannel:
             operation["step"] = step
         if directory is None:
             return int(self._ask(operation)["step"])
-        name = uuid.uuid4().hex
+        name = os.urandom(16).hex()
         copy = os.path.join(self._own, "checkpoints", name)
         try:
             shutil.copytree(directory, copy)
@@ -66,7 +65,7 @@ class RunnerChannel:
         named = {"series": series, "step": step, "metric": metric, "order": order}
         operation = {"op": "restore", **{key: value for key, value in named.items() if value is not None}}
         while True:
-            restoring = _Restoring(self._link, os.path.join(self._own, "restored", uuid.uuid4().hex))
+            restoring = _Restoring(self._link, os.path.join(self._own, "restored", os.urandom(16).hex()))
             try:
                 value = self._ask(operation, restoring)
                 if value is None:

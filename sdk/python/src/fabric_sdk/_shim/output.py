@@ -80,6 +80,7 @@ class Output:
             setattr(sys, f"__{name}__", stream)
         self._marked, self._marked_write = os.pipe()
         self._watch(self._marked)
+        _let_c_write_lines()
         threading.Thread(target=self._read_for_ever, name="fabric-output", daemon=True).start()
         return own
 
@@ -178,6 +179,17 @@ class Output:
 def _line_buffered(fd: int) -> io.TextIOWrapper:
     raw = io.FileIO(fd, "w", closefd=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", "\n", line_buffering=True)
+
+
+def _let_c_write_lines() -> None:
+    """C's stdout is a pipe now, so it would hold text back until a block is full, beyond the end of the input."""
+    try:
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, 1, 0)
+    except (ImportError, OSError, ValueError, AttributeError) as error:
+        print(f"fabric: what C code prints may come late ({error})", file=sys.stderr)
 
 
 class _Marking(io.TextIOBase):
