@@ -65,7 +65,7 @@ echo "    $TRAINED"
 SERIES=$(printf '%s' "$TRAINED" | field series)
 
 step "predict, over HTTP: POST /f/digits/predict"
-echo "    $(call digits/predict '{}')"
+echo "    $(call digits/predict '{"index": 3}')"
 
 step "fetch a checkpoint from the bucket: series $SERIES"
 npx fabric checkpoint list "$SERIES"
@@ -84,7 +84,7 @@ cat <<END
 fabric runs at $FABRIC_URL
 
   go on    eval "\$(npx fabric env)"
-           npx fabric invoke digits/predict --json '{}'
+           npx fabric invoke digits/predict --json '{"index": 3}'
            npx fabric logs digits -f
            npx fabric checkpoint list
   read     docs/01-quickstart.md, sdk/examples/

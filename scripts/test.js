@@ -99,7 +99,7 @@ function python() {
     return skip("Python: ruff, mypy, pytest", `no tools in ${tools}; scripts/setup.sh --tests makes them`);
   const sources = [project, join("sdk", "examples")].filter(existsSync);
   const config = join(project, "pyproject.toml");
-  if (existsSync(tool("ruff"))) check("lint (ruff)", tool("ruff"), ["check", ...sources]);
+  if (existsSync(tool("ruff"))) check("lint (ruff)", tool("ruff"), ["check", "--config", config, ...sources]);
   else skip("lint (ruff)", `no ruff in ${tools}`);
   if (existsSync(tool("mypy"))) check("types (mypy)", tool("mypy"), ["--config-file", config, join(project, "src")]);
   else skip("types (mypy)", `no mypy in ${tools}`);
