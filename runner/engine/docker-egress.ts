@@ -30,14 +30,17 @@ export interface Egress {
   notices: string[];
   /** Throws `container_start_failed` where egress is not to be had; puts rules back that somebody flushed. */
   admit(): Promise<void>;
+  /** Gives the network back unless containers are on it: Docker has addresses for about 30 networks. */
+  release(): Promise<void>;
 }
 
 /** How long rules found in place are believed. */
 const RECHECK_MS = 30_000;
 
-async function makeNetwork(docker: DockerClient, fabric: string, network: EgressNetwork): Promise<void> {
+/** Says whether it was missing. */
+async function makeNetwork(docker: DockerClient, fabric: string, network: EgressNetwork): Promise<boolean> {
   const found = await askDockerUnless([404], () => docker.getNetwork(network.name).inspect());
-  if (found) return;
+  if (found) return false;
   // 409: another runner of this fabric on the same daemon was faster.
   await askDockerUnless([409], () =>
     docker.createNetwork({
@@ -51,6 +54,20 @@ async function makeNetwork(docker: DockerClient, fabric: string, network: Egress
         "com.docker.network.bridge.enable_icc": "false",
       },
     } as Parameters<DockerClient["createNetwork"]>[0]),
+  );
+  return true;
+}
+
+/** 403: running containers are on it, so it stays. Says whether it is gone. */
+async function removeNetwork(docker: DockerClient, network: EgressNetwork): Promise<boolean> {
+  if (!(await askDockerUnless([404], () => docker.getNetwork(network.name).inspect()))) return true;
+  return (
+    (await askDockerUnless([403, 404], () =>
+      docker
+        .getNetwork(network.name)
+        .remove()
+        .then(() => true),
+    )) === true
   );
 }
 
@@ -88,7 +105,7 @@ export async function prepareEgress(docker: DockerClient, fabric: string, option
     await installFirewall(run, network, policy);
   } catch (thrown) {
     if (!(thrown instanceof FabricError)) throw thrown;
-    return withoutRules(network, thrown.message, options.allowOpenEgress === true);
+    return withoutRules(docker, fabric, thrown.message, options.allowOpenEgress === true);
   }
 
   let believedUntil = performance.now() + RECHECK_MS;
@@ -96,14 +113,19 @@ export async function prepareEgress(docker: DockerClient, fabric: string, option
     network,
     notices: [],
     async admit() {
-      if (performance.now() < believedUntil) return;
+      const made = await makeNetwork(docker, fabric, network);
+      if (!made && performance.now() < believedUntil) return;
       if (!(await firewallStands(run, network))) await installFirewall(run, network, policy);
       believedUntil = performance.now() + RECHECK_MS;
+    },
+    async release() {
+      if (await removeNetwork(docker, network)) await removeFirewall(run, network);
     },
   };
 }
 
-function withoutRules(network: EgressNetwork, reason: string, consented: boolean): Egress {
+function withoutRules(docker: DockerClient, fabric: string, reason: string, consented: boolean): Egress {
+  const network = egressNetwork(fabric);
   const why = `Egress rules cannot be installed (${reason}).`;
   return {
     network,
@@ -113,8 +135,12 @@ function withoutRules(network: EgressNetwork, reason: string, consented: boolean
         : `${why} Functions with network "egress" will not start; run the runner as root on the host or consent to open egress.`,
     ],
     async admit() {
-      if (!consented)
-        fail("container_start_failed", `${why} Use network "none", or let the operator consent to open egress.`);
+      const way = `Use network "none", or let the operator consent to open egress.`;
+      if (!consented) fail("container_start_failed", `${why} ${way}`);
+      await makeNetwork(docker, fabric, network);
+    },
+    async release() {
+      await removeNetwork(docker, network);
     },
   };
 }
@@ -123,7 +149,6 @@ function withoutRules(network: EgressNetwork, reason: string, consented: boolean
 export async function removeEgress(docker: DockerClient, fabric: string, options: EgressOptions = {}): Promise<void> {
   const network = egressNetwork(fabric);
   if (!(await askDockerUnless([404], () => docker.getNetwork(network.name).inspect()))) return;
-  if (seesBridge(network) || options.firewallImage)
-    await removeFirewall(await hostCommand(docker, network, options), network);
+  await removeFirewall(await hostCommand(docker, network, options), network);
   await askDocker(() => docker.getNetwork(network.name).remove());
 }

@@ -275,7 +275,16 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
     remove,
     list,
     tail,
-    async close() {},
+    async close() {
+      const made = prepared;
+      prepared = undefined;
+      try {
+        await (await made)?.egress.release();
+      } catch (thrown) {
+        // A daemon that is away has nothing to give back to.
+        if (!isUnreachable(thrown)) throw thrown;
+      }
+    },
   };
 }
 

@@ -161,6 +161,23 @@ describe.skipIf(reason)("docker engine isolates", () => {
     expect(output).toMatch(/^\[('lo')?\]\n$/);
   });
 
+  test("closing gives the network back unless containers are on it, and the next start makes it again", async () => {
+    const docker = await dockerClient()();
+    const { name } = egressNetwork(options.fabric);
+    const there = async () => (await docker.listNetworks({ filters: { name: [name] } })).length;
+    const { id } = await start(["python", "-c", "import time; time.sleep(600)"], { network: "egress" });
+    const other = dockerEngine(options);
+    await other.prepare();
+    await other.close();
+    expect(await there()).toBe(1);
+    await engine.remove(id);
+    await other.prepare();
+    await other.close();
+    expect(await there()).toBe(0);
+    expect((await run("pass", [], { network: "egress" })).exit?.code).toBe(0);
+    expect(await there()).toBe(1);
+  });
+
   test("preparing again changes nothing, and flushed rules come back", async () => {
     const network = egressNetwork(options.fabric);
     const rules = async () => {
