@@ -94,6 +94,7 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
   const me = { id: record.id, generation: record.generation };
   const ownership = new AbortController();
   const claimedAt = clock.monotonic();
+  let epoch = record.claimedAt ?? clock.now();
   let state: AttemptState = "waiting";
   let link: ContainerLink | undefined;
   let started: number | undefined;
@@ -109,7 +110,7 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
 
   /** In Redis' time, which the claim told. */
   const inRedisTime = (monotonic: number | undefined): number | undefined =>
-    monotonic === undefined ? undefined : Math.round((record.claimedAt ?? clock.now()) + monotonic - claimedAt);
+    monotonic === undefined ? undefined : Math.round(epoch + monotonic - claimedAt);
   const moments = () => ({
     container: link?.id,
     startedAt: inRedisTime(started) ?? record.startedAt,
@@ -245,7 +246,10 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
       });
     },
 
-    adopt: (to) => enter(to, Math.max(0, record.startedAt ? (record.claimedAt ?? 0) - record.startedAt : 0)),
+    adopt(to) {
+      epoch = clock.now();
+      enter(to, Math.max(0, epoch - (record.startedAt ?? epoch)));
+    },
 
     onResult(message, body) {
       if (state !== "running") return;
@@ -291,6 +295,6 @@ const firstLine = (error: ErrorBody): string => error.message.split("\n")[0]!.sl
 
 /** Of a container that booted before the claim, nothing was waited for. */
 function bootShare(link: ContainerLink, claimedAt: number, startedAt: number): { bootMs: number; enterMs: number } {
-  const bootMs = Math.min(link.bootMs(), Math.round(startedAt - claimedAt));
+  const bootMs = Math.max(0, Math.min(link.bootMs(), Math.round(startedAt - claimedAt)));
   return { bootMs, enterMs: Math.min(link.enterMs(), bootMs) };
 }

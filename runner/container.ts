@@ -10,6 +10,7 @@ import { classifyExit } from "./classify-exit.ts";
 import type { Container, ContainerDeps, ContainerEvents, ContainerPhase } from "./container-contract.ts";
 import { type ContainerPlan, containerSpec, startFrame } from "./container-plan.ts";
 import { type RunnerDirs, SOCKET_NAME } from "./dirs.ts";
+import { untilDone } from "./until-done.ts";
 
 const NEXT: Record<ContainerPhase, readonly ContainerPhase[]> = {
   booked: ["starting", "ended"],
@@ -32,7 +33,7 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
   const known = new Map<string, LiveAttempt>();
   const running = new Set<LiveAttempt>();
   const created = clock.monotonic();
-  const abort = new AbortController();
+  const booting = new AbortController();
   let phase: ContainerPhase = "booked";
   let channel: Channel | undefined;
   let idleSince = created;
@@ -66,8 +67,8 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
     killed = why;
     failure ??= error;
     log.info({ container: id, why }, "stopping a container");
-    if (phase !== "booked")
-      engine.stop(id, 0).catch((err: unknown) => log.error({ err, container: id }, "stop failed"));
+    if (phase === "booked") booting.abort(new FabricError("container_start_failed", why));
+    else engine.stop(id, 0).catch((err: unknown) => log.error({ err, container: id }, "stop failed"));
   }
 
   async function listen(): Promise<void> {
@@ -83,13 +84,14 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
   }
 
   async function boot(): Promise<void> {
-    const bundleDir = await deps.bundles.get(plan.manifest.source);
+    const bundleDir = await untilDone(() => deps.bundles.get(plan.manifest.source), booting.signal);
     const folders = { ...foldersOf(dirs, id), bundleDir, sdkDir: deps.sdkDir };
     await mkdir(folders.scratchDir, { recursive: true });
     await listen();
-    if (killed !== undefined) throw new FabricError("container_start_failed", killed);
-    await engine.start(containerSpec(plan, deps.identity, folders, engine.paths(folders)));
+    booting.signal.throwIfAborted();
+    // Before the start: its shim may report sooner than the engine answers.
     move("starting");
+    await engine.start(containerSpec(plan, deps.identity, folders, engine.paths(folders)));
     if (killed !== undefined) await engine.stop(id, 0);
   }
 
@@ -101,7 +103,7 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
   }
 
   async function watch(): Promise<void> {
-    const exit = await engine.wait(id, abort.signal);
+    const exit = await engine.wait(id);
     const tail = exit && exit.code !== 0 ? await engine.tail(id, TAIL_BYTES) : "";
     await end(exit, tail);
   }
@@ -222,7 +224,7 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
 
   const lost = (err: unknown): void => {
     if (phase === "ended") return;
-    failure ??= asFabricError(err).toBody();
+    if (killed === undefined) failure ??= asFabricError(err).toBody();
     log.warn({ err, container: id }, "a container could not be started or watched");
     void end(undefined, "");
   };

@@ -13,6 +13,7 @@ import type { NodeIdentity } from "./container-plan.ts";
 import type { Leases } from "./leases.ts";
 import { lookahead, takesNow } from "./pace.ts";
 import type { Pool } from "./pool.ts";
+import { untilDone } from "./until-done.ts";
 
 export interface IntakeDeps {
   state: Pick<StateStore, "invocations" | "hints">;
@@ -42,7 +43,6 @@ export interface Intake {
   track(record: InvocationRecord): Promise<LiveAttempt>;
   /** Renews what it has taken from the queue. */
   renew(): void;
-  /** Takes nothing more. */
   stop(): void;
   isCold(): boolean;
   close(): Promise<void>;
@@ -87,7 +87,7 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
   }
 
   async function makePool(version: string): Promise<Pool | undefined> {
-    const manifest = await deps.registry.version(app, version);
+    const manifest = await untilDone(() => deps.registry.version(app, version));
     const spec = manifest?.functions.find((one) => one.name === name);
     if (!manifest || !spec) return undefined;
     const made = pools.get(version) ?? deps.createPool(manifest, spec, pump);
@@ -95,7 +95,6 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
     return made;
   }
   const pool = async (version: string): Promise<Pool | undefined> => pools.get(version) ?? makePool(version);
-
   function register(record: InvocationRecord, entry: Attempt): LiveAttempt {
     const attempt: LiveAttempt = deps.createAttempt(
       { key, record, acknowledge: () => acknowledge(entry) },
@@ -274,9 +273,11 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
       return attempt;
     },
     renew() {
-      if (!reader || taken.size === 0) return;
+      if (taken.size === 0) return;
       const entries = [...taken.values()];
-      reader.then((from) => from.renew(entries)).catch((err: unknown) => log.warn({ err, key }, "entries not renewed"));
+      open()
+        .then((from) => from.renew(entries))
+        .catch((err: unknown) => log.warn({ err, key }, "entries not renewed"));
     },
     stop() {
       stopped = true;

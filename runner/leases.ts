@@ -13,6 +13,8 @@ export interface Leases {
   find(attempt: Attempt): LiveAttempt | undefined;
   all(): Iterable<LiveAttempt>;
   size(): number;
+  /** Renews at once: what a restarted runner took over may be about to end. */
+  renewNow(): Promise<void>;
   /** Code of a Redis connection error, for telling a dead Redis from a cut network. */
   sawError(code: string | undefined): void;
   close(): void;
@@ -82,6 +84,7 @@ export function createLeases(options: LeasesOptions): Leases {
     find: (attempt) => held.get(keyOf(attempt)),
     all: () => held.values(),
     size: () => held.size,
+    renewNow: renew,
     sawError: (code) => {
       lastError = code ?? lastError;
     },

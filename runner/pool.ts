@@ -116,8 +116,10 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
   const events: ContainerEvents = {
     onReady(container, running) {
       failures = 0;
+      const isHere = (attempt: Attempt): boolean => [...homes.keys()].some((one) => same(one, attempt));
       for (const attempt of running)
-        if (![...homes.keys()].some((one) => same(one, attempt))) stray(container, attempt);
+        if (!isHere(attempt) && !stray(container, attempt))
+          container.kill("it runs an attempt that is another's by now");
       placeWaiting();
       deps.onChange();
     },

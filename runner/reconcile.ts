@@ -16,6 +16,7 @@ import type { Container } from "./container-contract.ts";
 import { LABELS, type NodeIdentity } from "./container-plan.ts";
 import type { RunnerDirs } from "./dirs.ts";
 import type { Intake } from "./intake.ts";
+import type { Leases } from "./leases.ts";
 import { untilDone } from "./until-done.ts";
 
 export interface ReconcileDeps {
@@ -26,6 +27,7 @@ export interface ReconcileDeps {
   clock: Clock;
   log: Log;
   dirs: RunnerDirs;
+  leases: Leases;
   intakeOf(key: FunctionKey): Intake;
 }
 
@@ -97,6 +99,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         const attempt = await deps.intakeOf(functionKey(record.app, record.fn)).track(record);
         orphans.set(keyOf(record), attempt);
       }
+      if (owned.length > 0) await untilDone(() => deps.leases.renewNow());
       const adopted: Container[] = [];
       for (const one of found) {
         const container = await adoptContainer(one, byId);

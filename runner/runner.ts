@@ -109,7 +109,7 @@ export function createRunner(options: RunnerOptions): Runner {
     cancelGraceMs: options.cancelGraceMs,
   };
   const containerDeps = { engine, bundles, dirs, sdkDir: options.sdkDir, identity, clock, log, logs, operations };
-  const reconcile = createReconcile({ state, engine, registry, identity, clock, log, dirs, intakeOf });
+  const reconcile = createReconcile({ state, engine, registry, identity, clock, log, dirs, leases, intakeOf });
 
   function intakeOf(key: FunctionKey): Intake {
     let intake = intakes.get(key);
