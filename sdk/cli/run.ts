@@ -44,12 +44,18 @@ const HINTS: Partial<Record<string, string>> = {
   invocation_not_found: "`fabric invocation list` shows what is recorded.",
 };
 
-/** One or two lines, never a stack: the logs have it where it is our defect. */
+/** One or two lines, and the traceback of the user's function; never a stack of ours: the logs have that. */
 export function explain(error: unknown, screen: Terminal): number {
   const label = screen.paint.red("error:");
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_CODES.ok.code : EXIT_CODES.usage.code;
   if (error instanceof FabricError) {
     screen.note(`${label} ${screen.paint.bold(error.code)}: ${error.message}`);
+    // The user's own frames, which are the answer to what went wrong; never ours.
+    const traceback = error.details?.traceback;
+    if (typeof traceback === "string" && traceback !== "") {
+      screen.note(screen.paint.dim(traceback.trimEnd()));
+      return exitCodeOf(error);
+    }
     const hint = HINTS[error.code] ?? error.kind.help;
     if (hint && !error.message.includes(hint)) screen.note(screen.paint.dim(`  ${hint}`));
     return exitCodeOf(error);

@@ -116,6 +116,12 @@ it.each([
   expect(stderr.trim().split("\n").length).toBeLessThanOrEqual(2);
 });
 
+it("shows the traceback of the user's function", async () => {
+  const error = { code: "exception", message: "ValueError: no", details: { traceback: "File app.py, line 3\n" } };
+  answers["POST /v1/apps/a/functions/f/invocations"] = json({ id: "inv_1", state: "failed", error }, 500);
+  expect((await fabric(["invoke", "a/f"])).stderr).toBe("error: exception: ValueError: no\nFile app.py, line 3\n");
+});
+
 it("says so when no gateway answers", async () => {
   const { code, stderr } = await fabric(["app", "list"], { FABRIC_URL: "http://127.0.0.1:1", FABRIC_TOKEN: "x" });
   expect(code).toBe(3);
