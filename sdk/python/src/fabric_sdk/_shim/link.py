@@ -24,7 +24,7 @@ _FIRST_DELAY_S = 0.02
 _LONGEST_DELAY_S = 1.0
 _HELD_LOG_BYTES = 1024 * 1024
 _RECEIVE_BYTES = 256 * 1024
-#: Results that leave by stream at the same time; a runner bounds what one container may open.
+#: Streamed results that await their acknowledgement; a runner bounds what one container may open.
 _STREAMS_AT_ONCE = 32
 
 
@@ -49,6 +49,7 @@ class Link:
         self._ready: Callable[[], bytes] | None = None
         self._outcomes: dict[Key, Outcome] = {}
         self._held_outcomes: deque[Outcome] = deque()
+        self._streamed: set[Key] = set()
         self._settled = threading.Condition(self._lock)
         self._questions: dict[int, bytes] = {}
         self._held_logs: deque[bytes] = deque()
@@ -147,9 +148,10 @@ class Link:
     def _write_outcome(self, outcome: Outcome) -> None:
         if outcome.frame is not None:
             self._write(outcome.frame)
-        elif self.streams.leaving() >= _STREAMS_AT_ONCE:
+        elif len(self._streamed) >= _STREAMS_AT_ONCE:
             self._held_outcomes.append(outcome)
         elif outcome.header is not None and self._socket is not None:
+            self._streamed.add((outcome.header["id"], outcome.header["generation"]))
             number = self.streams.offer(outcome.data)
             self._write(encode({**outcome.header, "stream": number}))
             self._write(encode({"type": "stream.open", "stream": number, "name": f"result {outcome.header['id']}"}))
@@ -164,6 +166,7 @@ class Link:
         if self._ready is not None:
             self._write(self._ready())
         self._flush_logs()
+        self._streamed.clear()
         self._held_outcomes.clear()
         for outcome in list(self._outcomes.values()):
             self._write_outcome(outcome)
@@ -226,9 +229,12 @@ class Link:
 
     def _acknowledged(self, header: Header) -> None:
         with self._settled:
-            self._outcomes.pop((header["id"], header["generation"]), None)
-            if self._held_outcomes and self.streams.leaving() < _STREAMS_AT_ONCE:
-                self._write_outcome(self._held_outcomes.popleft())
+            key = (header["id"], header["generation"])
+            self._outcomes.pop(key, None)
+            if key in self._streamed:
+                self._streamed.remove(key)
+                if self._held_outcomes:
+                    self._write_outcome(self._held_outcomes.popleft())
             if not self._outcomes:
                 self._settled.notify_all()
 

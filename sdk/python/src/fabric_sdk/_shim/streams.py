@@ -65,10 +65,6 @@ class Streams:
             self._outgoing[number] = _Outgoing(data)
             return number
 
-    def leaving(self) -> int:
-        """How many streams of ours are open."""
-        return len(self._outgoing)
-
     def on_credit(self, header: Header, _body: bytes) -> None:
         number = header["stream"]
         with self._lock:
