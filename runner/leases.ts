@@ -3,7 +3,8 @@ import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Attempt, InvocationStore } from "../core/state-store.ts";
 import type { LiveAttempt } from "./attempt.ts";
-import { mustFence } from "./self-fence.ts";
+import type { Reach } from "./reach.ts";
+import { leasesEnded, mustFence } from "./self-fence.ts";
 
 export interface Leases {
   add(attempt: LiveAttempt): void;
@@ -15,8 +16,6 @@ export interface Leases {
   size(): number;
   /** Renews at once: what a restarted runner took over may be about to end. */
   renewNow(): Promise<void>;
-  /** Code of a Redis connection error, for telling a dead Redis from a cut network. */
-  sawError(code: string | undefined): void;
   close(): void;
 }
 
@@ -26,6 +25,8 @@ export interface LeasesOptions {
   leaseMs: number;
   clock: Clock;
   log: Log;
+  /** Tells a Redis that serves nobody from a cut network. */
+  probe(): Promise<Reach>;
   /** After a renewal that was answered. */
   onRenewed(): void;
   /** The leases have ended while others may reach Redis: nothing of ours may go on. */
@@ -38,7 +39,6 @@ export function createLeases(options: LeasesOptions): Leases {
   const { invocations, runner, leaseMs, clock, log } = options;
   const held = new Map<string, LiveAttempt>();
   let renewedAt = clock.monotonic();
-  let lastError: string | undefined;
   let closed = false;
   let stopTimer = (): void => {};
 
@@ -48,15 +48,14 @@ export function createLeases(options: LeasesOptions): Leases {
     const pairs = attempts.map(({ id, generation }) => ({ id, generation }));
     const { lost, cancel } = await invocations.renew(runner, pairs, leaseMs);
     renewedAt = asked;
-    lastError = undefined;
     for (const attempt of lost) held.get(keyOf(attempt))?.lose();
     for (const attempt of cancel) held.get(keyOf(attempt))?.cancel("cancelled");
     options.onRenewed();
   }
 
-  function check(): void {
+  async function check(): Promise<void> {
     if (held.size === 0) renewedAt = clock.monotonic();
-    else if (mustFence({ renewedAt, lastError }, leaseMs, clock.monotonic())) {
+    else if (leasesEnded(renewedAt, leaseMs, clock.monotonic()) && mustFence(await options.probe())) {
       log.error({ attempts: held.size }, "cut off from Redis for a whole lease: ending this node's containers");
       for (const attempt of held.values()) attempt.lose();
       options.onFence();
@@ -68,7 +67,7 @@ export function createLeases(options: LeasesOptions): Leases {
     stopTimer = clock.after(leaseMs / 3, () => {
       if (held.size > 0) renew().catch((err: unknown) => log.warn({ err }, "leases could not be renewed"));
       else options.onRenewed();
-      check();
+      check().catch((err: unknown) => log.error({ err }, "the leases could not be judged"));
       if (!closed) schedule();
     });
   }
@@ -85,9 +84,6 @@ export function createLeases(options: LeasesOptions): Leases {
     all: () => held.values(),
     size: () => held.size,
     renewNow: renew,
-    sawError: (code) => {
-      lastError = code ?? lastError;
-    },
     close() {
       closed = true;
       stopTimer();

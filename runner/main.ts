@@ -15,6 +15,7 @@ import { dockerEngine } from "./engine/docker.ts";
 import { processEngine } from "./engine/process.ts";
 import { nodeFacts } from "./node-facts.ts";
 import { nodeIdentity } from "./node-identity.ts";
+import { probe } from "./reach.ts";
 import { createRunner, type Runner } from "./runner.ts";
 import { untilDone } from "./until-done.ts";
 
@@ -32,7 +33,6 @@ let runner: Runner | undefined;
 let warnedAt = 0;
 function onRedisError(error: Error): void {
   const { code } = error as NodeJS.ErrnoException;
-  runner?.sawRedisError(code);
   if (Date.now() - warnedAt < 5_000) return;
   warnedAt = Date.now();
   log.warn({ error: error.message, code }, "redis");
@@ -83,6 +83,7 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
     bootTimeoutMs: config.bootTimeoutMs,
     cancelGraceMs: config.cancelGraceMs,
     maxSourceBytes: config.maxSourceBytes,
+    probe: () => probe(url),
     maxBoots: Math.max(4, machineCores() * 2),
   });
   await runner.start();

@@ -22,6 +22,7 @@ import { keepMinimum } from "./minimum.ts";
 import { noteRunning } from "./note-running.ts";
 import { createOperations } from "./operations.ts";
 import { createPool } from "./pool.ts";
+import type { Reach } from "./reach.ts";
 import { createReconcile } from "./reconcile.ts";
 import { createRoom } from "./room.ts";
 
@@ -41,6 +42,8 @@ export interface RunnerOptions {
   bootTimeoutMs: number;
   cancelGraceMs: number;
   maxSourceBytes: number;
+  /** Whether this node can reach Redis' machine at all. */
+  probe(): Promise<Reach>;
   /** Containers that may boot at the same time. */
   maxBoots: number;
 }
@@ -50,7 +53,6 @@ export interface Runner {
   start(): Promise<void>;
   /** Takes nothing more, lets what runs end for `graceMs`, gives the rest back, removes all containers. */
   drain(graceMs: number): Promise<void>;
-  sawRedisError(code: string | undefined): void;
 }
 
 export function createRunner(options: RunnerOptions): Runner {
@@ -73,6 +75,7 @@ export function createRunner(options: RunnerOptions): Runner {
     leaseMs,
     clock,
     log,
+    probe: options.probe,
     onRenewed: () => {
       for (const one of intakes.values()) one.renew();
     },
@@ -165,6 +168,5 @@ export function createRunner(options: RunnerOptions): Runner {
       leases.close();
       await logs.flush();
     },
-    sawRedisError: leases.sawError,
   };
 }

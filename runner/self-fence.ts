@@ -1,17 +1,12 @@
 /** When a runner that cannot renew its leases must stop its own containers. */
+import type { Reach } from "./reach.ts";
 
-export interface Contact {
-  /** Monotonic; when a renewal was last answered, or when the first lease began. */
-  renewedAt: number;
-  /** Code of the newest connection error since then, if there was one. */
-  lastError?: string;
-}
+/** Have the leases ended without an answer? Monotonic time in: a jump of the wall clock must not decide. */
+export const leasesEnded = (renewedAt: number, leaseMs: number, nowMonotonic: number): boolean =>
+  nowMonotonic - renewedAt >= leaseMs;
 
-/** Redis itself is down, not cut off from us: nobody else can take over meanwhile, and its leases get grace afterwards. */
-const REFUSALS: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOENT"]);
-
-/** Monotonic time in, so that a jump of the wall clock neither kills work nor lets two owners run. */
-export function mustFence(contact: Contact, leaseMs: number, nowMonotonic: number): boolean {
-  if (nowMonotonic - contact.renewedAt < leaseMs) return false;
-  return contact.lastError === undefined || !REFUSALS.has(contact.lastError);
-}
+/**
+ * Only a cut between this node and Redis lets others take over meanwhile. A Redis that is down or hangs serves nobody, and
+ * when it is back no lease ends for one whole lease time.
+ */
+export const mustFence = (reach: Reach): boolean => reach === "unreachable";
