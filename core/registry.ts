@@ -35,6 +35,8 @@ export interface Registry {
 
 const appPrefix = (app: string): string => `apps/${app}/`;
 const currentKey = (app: string): string => `${appPrefix(app)}current.json`;
+/** Left by a deleted app: its version numbers are not used again, since somebody may still remember them. */
+const lastNumberKey = (app: string): string => `${appPrefix(app)}last-version.json`;
 const manifestKey = (app: string, version: string): string => `${appPrefix(app)}versions/${version}/manifest.json`;
 
 /** The identity of a deployment: equal deployments have equal digests. */
@@ -109,6 +111,11 @@ export async function createRegistry({ objects, state, clock }: RegistryDeps): P
     return found.sort((a, b) => a - b).map(String);
   };
 
+  const lastNumber = async (app: string): Promise<number> => {
+    const deleted = await readJson<{ version: number }>(lastNumberKey(app));
+    return Math.max(deleted?.version ?? 0, Number((await versions(app)).at(-1) ?? 0));
+  };
+
   const point = async (manifest: VersionManifest): Promise<void> => {
     await objects.put(currentKey(manifest.app), JSON.stringify({ version: manifest.version }), {
       contentType: "application/json",
@@ -144,7 +151,7 @@ export async function createRegistry({ objects, state, clock }: RegistryDeps): P
       const now = await readCurrent(deployment.app);
       const unchanged = now?.digest === deploymentDigest(deployment) && sameRefs(now, imageRefs);
       if (now && unchanged) return { manifest: now, unchanged };
-      let next = Number((await versions(deployment.app)).at(-1) ?? 0) + 1;
+      let next = (await lastNumber(deployment.app)) + 1;
       for (;;) {
         const manifest = manifestOf(deployment, String(next), imageRefs, clock.now());
         const { created } = await objects.put(manifestKey(deployment.app, manifest.version), JSON.stringify(manifest), {
@@ -167,8 +174,9 @@ export async function createRegistry({ objects, state, clock }: RegistryDeps): P
     },
 
     async remove(app) {
+      await objects.put(lastNumberKey(app), JSON.stringify({ version: await lastNumber(app) }));
       await objects.delete(currentKey(app));
-      await objects.deletePrefix(appPrefix(app));
+      await objects.deletePrefix(`${appPrefix(app)}versions/`);
       current.delete(app);
       for (const key of manifests.keys()) if (key.startsWith(appPrefix(app))) manifests.delete(key);
       await state.hints.appChanged(app);

@@ -11,7 +11,13 @@ import { serverTiming } from "./server-timing.ts";
 export type AnswerForm = "full" | "plain";
 
 const JSON_TYPE = "application/json";
-export const DEFAULT_REASON = "waiting for a runner to take it";
+
+/** Why a record that has not ended has not. */
+export function reasonOf({ state, reason, container }: InvocationRecord): string {
+  if (reason !== undefined) return reason;
+  if (state === "queued") return "waiting for a runner to take it";
+  return container === undefined ? "waiting for a slot in a container" : `running in ${container}`;
+}
 
 export async function answerOutcome(
   objects: ObjectStore,
@@ -20,10 +26,10 @@ export async function answerOutcome(
 ): Promise<Response> {
   if (record.state === "succeeded") return answerResult(objects, record, form);
   if (record.state === "failed" || record.state === "cancelled") return answerError(record, form);
-  return answerPending(record.id, record.state, record.reason, serverTiming(record));
+  return answerPending(record.id, record.state, reasonOf(record), serverTiming(record));
 }
 
-export function answerPending(id: string, state: string, reason = DEFAULT_REASON, timing = ""): Response {
+export function answerPending(id: string, state: string, reason: string, timing = ""): Response {
   return new Response(JSON.stringify({ id, state, reason }), {
     status: 202,
     headers: {

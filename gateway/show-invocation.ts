@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import type { InvocationRecord } from "../core/invocation.ts";
 import { isTerminal } from "../core/invocation.ts";
-import { DEFAULT_REASON } from "./answer-outcome.ts";
+import { reasonOf } from "./answer-outcome.ts";
 import { errorSchema } from "./define-route.ts";
 import { timings } from "./server-timing.ts";
 
@@ -21,6 +21,8 @@ export const invocationSchema = z
     startedAt: moment,
     endedAt: moment,
     finishedAt: moment,
+    /** Of the latest queue entry or attempt: the fencing token. */
+    generation: z.number().int(),
     attempts: z.number().int(),
     userFaults: z.number().int(),
     platformFaults: z.number().int(),
@@ -37,7 +39,7 @@ export const invocationSchema = z
   .openapi("Invocation");
 
 export function showInvocation(record: InvocationRecord): z.infer<typeof invocationSchema> {
-  const { id, app, version, state, attempts, userFaults, platformFaults, cancelRequested } = record;
+  const { id, app, version, state, generation, attempts, userFaults, platformFaults, cancelRequested } = record;
   const { node, container, series, error, result } = record;
   return {
     id,
@@ -45,12 +47,13 @@ export function showInvocation(record: InvocationRecord): z.infer<typeof invocat
     function: record.fn,
     version,
     state,
-    reason: isTerminal(state) ? undefined : (record.reason ?? DEFAULT_REASON),
+    reason: isTerminal(state) ? undefined : reasonOf(record),
     createdAt: iso(record.createdAt)!,
     claimedAt: iso(record.claimedAt),
     startedAt: iso(record.startedAt),
     endedAt: iso(record.endedAt),
     finishedAt: iso(record.finishedAt),
+    generation,
     attempts,
     userFaults,
     platformFaults,

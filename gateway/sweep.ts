@@ -17,7 +17,8 @@ export interface SweepLimits {
 
 /** Platform faults an input survives. */
 export const PLATFORM_BUDGET = 3;
-export const INTERVAL_MS = 1_000;
+/** Several looks within the third of a lease after which a silence counts as an outage of the store (see find.lua). */
+export const intervalMs = (leaseMs: number): number => Math.min(1_000, leaseMs / 10);
 const LONGEST_INTERVAL_MS = 15_000;
 
 export interface Finds {
@@ -79,7 +80,8 @@ export async function sweepOnce({ state, queue, log, limits }: SweepDeps): Promi
 }
 
 /** After `failures` passes in a row that failed. */
-export const pauseMs = (failures: number): number => Math.min(INTERVAL_MS * 2 ** failures, LONGEST_INTERVAL_MS);
+export const pauseMs = (failures: number, leaseMs: number): number =>
+  Math.min(intervalMs(leaseMs) * 2 ** failures, LONGEST_INTERVAL_MS);
 
 /** Sweeps until stopped; the returned function resolves when the pass that runs has ended. */
 export function keepSweeping(
@@ -102,7 +104,7 @@ export function keepSweeping(
   };
   const schedule = () => {
     if (stopped) return;
-    cancelTimer = deps.clock.after(pauseMs(failures), () => {
+    cancelTimer = deps.clock.after(pauseMs(failures, deps.limits.leaseMs), () => {
       pass = run();
     });
   };

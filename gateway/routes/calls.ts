@@ -89,7 +89,7 @@ async function call(deps: GatewayDeps, context: GatewayContext, form: AnswerForm
   const wait = waitMs(req.header("prefer"));
   const accepted = await invoke(deps, target, encoded, { wait: wait > 0, idempotencyKey });
   if (accepted.created) deps.metrics.accepted();
-  if (wait === 0 && accepted.created) return answerPending(accepted.id, "queued");
+  if (wait === 0 && accepted.created) return answerPending(accepted.id, "queued", "waiting for a runner to take it");
   const reply = await answerAccepted(deps, context, accepted, wait, form);
   if (reply.status !== 202) deps.metrics.answered((deps.clock.monotonic() - arrivedAt) / 1000);
   return reply;

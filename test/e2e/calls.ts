@@ -216,7 +216,7 @@ print("fine")
       expect(await ask()).toBe(2);
       await fabric.json("app", "rollback", "tiny");
       await until(async () => (await ask()) === 1, 10_000, "the first version answers");
-      await fabric.json("app", "delete", "tiny", "--yes");
+      await fabric.json("app", "delete", "tiny");
       await until(
         async () => (await fabric.fetch("/f/tiny/value", { method: "POST" })).status === 404,
         10_000,

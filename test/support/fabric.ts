@@ -37,7 +37,7 @@ export interface TestFabric {
   ended(id: string, deadlineMs?: number): Promise<any>;
   record(id: string): Promise<any>;
   pid(child: Child): Promise<number>;
-  /** SIGKILL, and resolves when the supervisor has started another one. */
+  /** SIGKILL, and resolves when the supervisor has started another one and the gateway is ready. */
   kill9(child: Child): Promise<void>;
   close(): Promise<void>;
 }
@@ -99,7 +99,7 @@ export async function startFabric(options: {
       const result = await cli(...args, "--json");
       if (result.code !== 0)
         throw new Error(`fabric ${args.join(" ")} (${result.code}):\n${result.stdout}${result.stderr}`);
-      return JSON.parse(result.stdout.trim().split("\n").at(-1)!) as T;
+      return JSON.parse(result.stdout) as T;
     },
     async call(fn, body, headers = {}) {
       const reply = await request(`/f/probe/${fn}`, {
@@ -133,6 +133,15 @@ export async function startFabric(options: {
       const before = await pid(child);
       process.kill(before, "SIGKILL");
       await until(async () => (await pid(child).catch(() => before)) !== before, 30_000, `another ${child} runs`);
+      await until(
+        () =>
+          request("/readyz").then(
+            ({ ok }) => ok,
+            () => false,
+          ),
+        30_000,
+        "the fabric is ready",
+      );
     },
     async close() {
       const down = await cli("down");

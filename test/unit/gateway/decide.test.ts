@@ -234,7 +234,9 @@ describe("repairs", () => {
     ]);
   });
   it("backs off, and not for ever", () => {
-    expect([0, 1, 2, 3, 4, 50].map(pauseMs)).toEqual([1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+    expect([0, 1, 2, 3, 4, 50].map((failures) => pauseMs(failures, 15_000))).toEqual([
+      1_000, 2_000, 4_000, 8_000, 15_000, 15_000,
+    ]);
   });
 });
 
