@@ -106,6 +106,15 @@ def test_a_checkpoint_is_brought_by_streams(runner):
     assert json.loads(next_outcome(r)[1]) == ["s", 3, {"acc": 1}, sizes]
 
 
+def test_loading_with_every_input_does_not_fill_the_disk(runner):
+    r = runner(RESTORE)
+    for _ in range(8):
+        r.input()
+        files(r, r.request(), {"a": 4})
+        assert next_outcome(r)[0]["type"] == "result"
+    assert len(os.listdir(r.scratch / ".fabric" / "restored")) == 4
+
+
 def test_the_best_checkpoint_is_asked_for_by_metric(runner):
     r = runner(RESTORE)
     r.input(series="s", best="acc")

@@ -11,12 +11,14 @@ from typing import Any
 
 from ..errors import InvalidError, from_body
 from . import attempts
-from .attempts import Attempt
+from .attempts import Attempt, Key
 from .frames import Header, encode
 from .link import Link
 from .streams import CONNECTION_LOST
 
 _WAKE: dict[str, Any] = {}
+#: Folders that outlive the input they were restored for: the latest ones.
+_RESTORED_KEPT = 4
 
 
 class _Question:
@@ -35,6 +37,7 @@ class RunnerChannel:
         self._own = os.path.join(scratch, ".fabric")
         self._numbers = itertools.count(1)
         self._questions: dict[int, _Question] = {}
+        self._restored: list[tuple[str, Key]] = []
         link.handlers["reply"] = self._replied
 
     def attempt(self) -> tuple[str, int]:
@@ -70,12 +73,21 @@ class RunnerChannel:
                 value = self._ask(operation, restoring)
                 if value is None:
                     return None
+                self._keep(restoring.folder)
                 return {"path": restoring.folder, **{key: value[key] for key in ("series", "step", "metrics")}}
             except _ConnectionLost:
                 restoring.abandon("the connection was lost")
             except BaseException:
                 restoring.abandon("no longer wanted")
                 raise
+
+    def _keep(self, folder: str) -> None:
+        """A container that loads a checkpoint with every input must not fill its disk."""
+        self._restored.append((folder, self._current().key))
+        for old in self._restored[:-_RESTORED_KEPT]:
+            if old[1] not in attempts.running:
+                self._restored.remove(old)
+                shutil.rmtree(old[0], ignore_errors=True)
 
     def wake(self, attempt: Attempt) -> None:
         """Let a thread that waits for an answer notice that its input shall end."""
