@@ -66,6 +66,12 @@ export function bullmqQueue({ url, producer: shared, prefix, lockMs, onError = (
 
     depth: (key) => within(ADD_TIMEOUT_MS, () => queueOf(key).getWaitingCount()),
 
+    isEmpty: (key) =>
+      within(ADD_TIMEOUT_MS, async () => {
+        const counts = await queueOf(key).getJobCounts("waiting", "active");
+        return Object.values(counts).every((count) => count === 0);
+      }),
+
     has: (key, entry) =>
       within(ADD_TIMEOUT_MS, async () => {
         const queue = queueOf(key);

@@ -10,6 +10,8 @@ export interface Queue {
   add(key: FunctionKey, entry: Attempt): Promise<void>;
   /** Entries waiting, not those taken. */
   depth(key: FunctionKey): Promise<number>;
+  /** Neither waiting nor taken: nothing can come back by itself. */
+  isEmpty(key: FunctionKey): Promise<boolean>;
   /** Is the entry waiting, or taken by a reader that still renews it? */
   has(key: FunctionKey, entry: Attempt): Promise<boolean>;
   /** For a runner that serves the function. `reader` names it and stays the same across restarts. */

@@ -73,7 +73,7 @@ export interface Recovery {
   }>;
   /** The queue lost the entry of a queued record: next generation, new outbox entry. `undefined` when it moved on meanwhile. */
   readd(entry: QueuedEntry): Promise<QueuedEntry | undefined>;
-  /** The queue has this queued record's entry: look again only after another `queuedAgeMs`. */
+  /** The queue has this queued record's entry: look again only after another `queuedAgeMs`; its function counts as having work. */
   seen(entry: QueuedEntry): Promise<void>;
   /** The lease of this attempt ended; requeues (platform fault) or, over budget, fails with `node_lost`. Checked again atomically. */
   expire(attempt: Attempt, platformBudget: number): Promise<QueuedEntry | "failed" | "cancelled" | "stale">;

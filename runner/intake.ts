@@ -244,7 +244,7 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
   async function lookIdle(): Promise<void> {
     if (!dry || inFlight > 0 || !listed) return;
     listed = false;
-    await state.hints.idle(key, async () => (await queue.depth(key)) === 0);
+    await state.hints.idle(key, () => queue.isEmpty(key));
   }
 
   return {

@@ -48,6 +48,7 @@ function skip(name, reason) {
   count({ skipped: 1 });
 }
 
+const PYTEST = join("test", "python");
 const bin = (name) => join("node_modules", ".bin", name);
 
 function prepare() {
@@ -97,7 +98,7 @@ function python() {
   if (!existsSync(project)) return skip("Python", "there is no sdk/python");
   if (!existsSync(tool("python")) && !existsSync(tool("python3")))
     return skip("Python: ruff, mypy, pytest", `no tools in ${tools}; scripts/setup.sh --tests makes them`);
-  const sources = [project, join("sdk", "examples")].filter(existsSync);
+  const sources = [project, join("sdk", "examples"), PYTEST, join("test", "apps")];
   const config = join(project, "pyproject.toml");
   if (existsSync(tool("ruff"))) check("lint (ruff)", tool("ruff"), ["check", "--config", config, ...sources]);
   else skip("lint (ruff)", `no ruff in ${tools}`);
@@ -108,12 +109,11 @@ function python() {
 
 function pytest(tool, project) {
   const name = "tests: Python (pytest)";
-  if (!existsSync(join(project, "tests"))) return skip(name, "there is no sdk/python/tests");
   if (!existsSync(tool("pytest"))) return skip(name, `no pytest in ${tools}`);
   heading(name);
   const report = join(reports, "pytest.xml");
   const env = { ...process.env, PYTHONPATH: join(root, project, "src") };
-  const passed = runs(tool("pytest"), ["-q", "-rs", `--junitxml=${report}`, join(project, "tests")], env);
+  const passed = runs(tool("pytest"), ["-q", "-rs", `--junitxml=${report}`, PYTEST], env);
   if (!existsSync(report)) return fail(name, "it ended without a report");
   const suite = /<testsuite [^>]*>/.exec(readFileSync(report, "utf8"))?.[0] ?? "";
   const number = (key) => Number(new RegExp(` ${key}="(\\d+)"`).exec(suite)?.[1] ?? 0);

@@ -40,7 +40,11 @@ export function recovery(
     },
 
     async seen(entry) {
-      await run("seen", [keys.record(entry.id), keys.queued], [entry.generation, queuedMember(entry)]);
+      await run(
+        "seen",
+        [keys.record(entry.id), keys.queued, keys.work],
+        [entry.generation, queuedMember(entry), entry.key],
+      );
     },
 
     async expire({ id, generation }, platformBudget) {

@@ -41,9 +41,13 @@ test("entries come out once, in order, and are gone when acknowledged", async ()
   expect(await reader.next()).toEqual(second);
   expect(await reader.next()).toBeUndefined();
   expect(await queue.has(KEY, first)).toBe(true);
+  expect(await queue.depth(KEY)).toBe(0);
+  expect(await queue.isEmpty(KEY)).toBe(false);
   await reader.acknowledge(first);
   expect(await queue.has(KEY, first)).toBe(false);
   await reader.acknowledge(first);
+  await reader.acknowledge(second);
+  expect(await queue.isEmpty(KEY)).toBe(true);
   await reader.close();
 });
 

@@ -181,6 +181,15 @@ describe("leases", () => {
 });
 
 describe("recovery of queued records", () => {
+  test("an entry the queue has lists its function as having work, in case every hint of it was lost", async () => {
+    await state.invocations.accept(call());
+    const [entry] = (await state.recovery.find(limits)).queued;
+    expect(await state.hints.functionsWithWork()).toEqual([]);
+    await state.recovery.seen(entry!);
+    expect(await state.hints.functionsWithWork()).toEqual(["a/f"]);
+    expect((await state.recovery.find({ ...limits, queuedAgeMs: 60_000 })).queued).toEqual([]);
+  });
+
   test("a lost entry comes back under the next generation, so that a late copy is stale", async () => {
     const { id } = await state.invocations.accept(call());
     const [entry] = (await state.recovery.find(limits)).queued;
