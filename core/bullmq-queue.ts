@@ -39,7 +39,6 @@ function attemptOf(id: string): Attempt {
 export function bullmqQueue({ url, producer: shared, prefix, lockMs, onError = () => {} }: BullmqQueueOptions): Queue {
   const producer = shared ?? failFastRedis(url, onError);
   const consumer = new Redis(url, {
-    enableAutoPipelining: true,
     maxRetriesPerRequest: null,
     retryStrategy: (times) => Math.min(times * 50, 1_000),
   });

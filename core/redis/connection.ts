@@ -8,7 +8,6 @@ const LUA = fileURLToPath(new URL("./lua/", import.meta.url));
 
 /** Commands that fail fast: a caller who waits for an answer learns within about 2 s that there is none. */
 const COMMANDS: RedisOptions = {
-  enableAutoPipelining: true,
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
   commandTimeout: 2_000,
