@@ -1,10 +1,10 @@
 /** Queue on BullMQ: the only file where its words (job, worker) appear. Its locks own nothing, its retries are off. */
 import { Queue as BullQueue, Job, Worker } from "bullmq";
-import { Redis } from "ioredis";
+import type { Redis } from "ioredis";
 import { FabricError } from "./errors.ts";
 import type { FunctionKey } from "./invocation.ts";
 import type { Queue, QueueReader } from "./queue.ts";
-import { failFastRedis } from "./redis/connection.ts";
+import { failFastRedis, patientRedis } from "./redis/connection.ts";
 import type { Attempt } from "./state-store.ts";
 
 export interface BullmqQueueOptions {
@@ -38,11 +38,7 @@ function attemptOf(id: string): Attempt {
 /** Connects in the background; while Redis is away its methods throw `redis_unavailable`. */
 export function bullmqQueue({ url, producer: shared, prefix, lockMs, onError = () => {} }: BullmqQueueOptions): Queue {
   const producer = shared ?? failFastRedis(url, onError);
-  const consumer = new Redis(url, {
-    maxRetriesPerRequest: null,
-    retryStrategy: (times) => Math.min(times * 50, 1_000),
-  });
-  consumer.on("error", onError);
+  const consumer = patientRedis(url, onError);
   const queues = new Map<FunctionKey, BullQueue>();
 
   const queueOf = (key: FunctionKey): BullQueue => {

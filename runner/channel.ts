@@ -2,6 +2,7 @@
 import { chownSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
+import { coalesceWrites } from "../core/coalesce.ts";
 import { asFabricError, type FabricError } from "../core/errors.ts";
 import { encodeFrame, frameDecoder } from "../core/frames.ts";
 import type { FromShim, ToShim } from "../core/protocol.ts";
@@ -63,6 +64,7 @@ export function createChannel(options: ChannelOptions): Channel {
     const mine: Link = { socket, streams: createStreams((header, body) => write(socket, header, body)) };
     link = mine;
     const decode = frameDecoder();
+    coalesceWrites(socket);
     socket.on("data", (chunk) => receive(mine, decode, chunk));
     socket.on("error", (error) => drop(mine, error.message));
     socket.on("close", () => drop(mine, "the shim's connection closed"));

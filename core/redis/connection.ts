@@ -1,7 +1,9 @@
 /** A Redis connection with our scripts on it, and the one place where its errors become `redis_unavailable`. */
 import { readdirSync, readFileSync } from "node:fs";
+import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { Redis, type RedisOptions, ReplyError } from "ioredis";
+import { coalesceWrites } from "../coalesce.ts";
 import { FabricError } from "../errors.ts";
 
 const LUA = fileURLToPath(new URL("./lua/", import.meta.url));
@@ -25,8 +27,17 @@ export interface Commands {
 
 /** Starts connecting and returns at once. */
 export function failFastRedis(url: string, onError: (error: Error) => void): Redis {
-  const redis = new Redis(url, COMMANDS);
+  return watched(new Redis(url, COMMANDS), onError);
+}
+
+/** Commands that wait for Redis to come back: what a runner already has must not be lost by an outage. */
+export function patientRedis(url: string, onError: (error: Error) => void): Redis {
+  return watched(new Redis(url, { maxRetriesPerRequest: null, retryStrategy: COMMANDS.retryStrategy! }), onError);
+}
+
+function watched(redis: Redis, onError: (error: Error) => void): Redis {
   redis.on("error", onError);
+  redis.on("connect", () => coalesceWrites(redis.stream as Duplex));
   return redis;
 }
 
@@ -61,12 +72,7 @@ async function safely<T>(command: () => Promise<T>): Promise<T> {
 
 /** A second connection for subscriptions, which come back by themselves after an outage. */
 export function connectSubscriber(url: string, onError: (error: Error) => void): Subscriber {
-  const redis = new Redis(url, {
-    maxRetriesPerRequest: null,
-    connectTimeout: 3_000,
-    retryStrategy: COMMANDS.retryStrategy!,
-  });
-  redis.on("error", onError);
+  const redis = patientRedis(url, onError);
   const listeners = new Map<string, Set<(message: string) => void>>();
   redis.on("message", (channel, message) => {
     for (const listener of listeners.get(channel) ?? []) listener(message);
