@@ -1,6 +1,7 @@
 /** The supervisor: starts the processes of a fabric in order, keeps them alive, and stops them in the opposite order. */
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
+import { clearContainers } from "./clear-containers.ts";
 import { type DataDir, writePrivate } from "./data-dir.ts";
 import { identify } from "./identity.ts";
 import { describeExit, type Kept, type KeptDeps, keep } from "./kept.ts";
@@ -42,6 +43,7 @@ export async function supervise(input: PlanInput, deps: SuperviseDeps): Promise<
       const one = kept.find(({ plan }) => plan.name === name);
       if (one) await one.stop();
     }
+    await clear(input, deps.log);
     await dropRunning(deps.dir);
   };
   try {
@@ -56,6 +58,16 @@ export async function supervise(input: PlanInput, deps: SuperviseDeps): Promise<
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/** A runner that was killed, or did not get as far as its drain, leaves containers behind. */
+async function clear(input: PlanInput, log: Log): Promise<void> {
+  try {
+    const removed = await clearContainers(input);
+    if (removed.length > 0) log.warn({ removed }, "removed containers that the runner had left");
+  } catch (err) {
+    log.error({ err }, "what the runner left could not be removed");
   }
 }
 

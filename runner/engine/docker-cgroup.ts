@@ -82,13 +82,16 @@ export async function makeCgroup(fabric: string, host: CgroupHost, limits: Cgrou
   return name;
 }
 
-/** Removes the parent when no container is in it any more; runc made it in every hierarchy of cgroup v1, not only in ours. */
+/** Removes the parent unless another node's containers are in it; runc made it in every hierarchy of cgroup v1, not only in ours. */
 export async function removeCgroup(fabric: string, host: CgroupHost): Promise<void> {
   if (host.driver === "systemd") return;
   const name = cgroupName(fabric, host);
   const hierarchies = host.version === "2" ? [""] : (await readdir(ROOT)).map((controller) => `/${controller}`);
   for (const hierarchy of hierarchies) {
     const folder = `${ROOT}${hierarchy}${name}`;
-    if (existsSync(folder)) await rmdir(folder);
+    if (existsSync(folder))
+      await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EBUSY" && error.code !== "ENOENT") throw error;
+      });
   }
 }

@@ -3,7 +3,13 @@ import { readFile } from "node:fs/promises";
 import { hostname, networkInterfaces } from "node:os";
 import { askDocker, askDockerUnless, type DockerClient } from "../../core/docker-client.ts";
 import { FabricError, fail } from "../../core/errors.ts";
-import { type EgressNetwork, egressNetwork, type FirewallPolicy, resolversOf } from "./docker-network.ts";
+import {
+  type EgressNetwork,
+  egressNetwork,
+  type FirewallPolicy,
+  NETWORK_PREFIX,
+  resolversOf,
+} from "./docker-network.ts";
 import {
   firewallStands,
   type HostCommand,
@@ -145,10 +151,16 @@ function withoutRules(docker: DockerClient, fabric: string, reason: string, cons
   };
 }
 
-/** Takes network and rules away; for the end of a fabric. */
+/** Takes the fabric's networks and their rules away, for its end; one that another node's containers are on stays. */
 export async function removeEgress(docker: DockerClient, fabric: string, options: EgressOptions = {}): Promise<void> {
-  const network = egressNetwork(fabric);
-  if (!(await askDockerUnless([404], () => docker.getNetwork(network.name).inspect()))) return;
-  await removeFirewall(await hostCommand(docker, network, options), network);
-  await askDocker(() => docker.getNetwork(network.name).remove());
+  const filters = { label: [`fabric.id=${fabric}`], name: [NETWORK_PREFIX] };
+  for (const { Name: name } of await askDocker(() => docker.listNetworks({ filters }))) {
+    const network = { ...egressNetwork(fabric), name };
+    // Found before the network goes: a bridge tells whether this is the host's network namespace.
+    const run = await hostCommand(docker, network, options).catch((thrown: unknown) => {
+      if (!(thrown instanceof FabricError)) throw thrown;
+      return undefined; // who may not set rules has set none
+    });
+    if ((await removeNetwork(docker, network)) && run) await removeFirewall(run, network);
+  }
 }

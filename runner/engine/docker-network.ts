@@ -11,10 +11,12 @@ export interface EgressNetwork {
   inputChain: string;
 }
 
+export const NETWORK_PREFIX = "fabric-egress-";
+
 export function egressNetwork(fabric: string): EgressNetwork {
   const short = createHash("sha256").update(fabric).digest("hex").slice(0, 10);
   return {
-    name: `fabric-egress-${short}`,
+    name: `${NETWORK_PREFIX}${short}`,
     bridge: `fab-${short}`,
     forwardChain: `FABRIC-FWD-${short}`,
     inputChain: `FABRIC-IN-${short}`,
