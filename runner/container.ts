@@ -10,6 +10,7 @@ import { classifyExit } from "./classify-exit.ts";
 import type { Container, ContainerDeps, ContainerEvents, ContainerPhase } from "./container-contract.ts";
 import { type ContainerPlan, containerSpec, startFrame } from "./container-plan.ts";
 import { type RunnerDirs, SOCKET_NAME } from "./dirs.ts";
+import { watchDisk } from "./disk-watch.ts";
 import { untilDone } from "./until-done.ts";
 
 const NEXT: Record<ContainerPhase, readonly ContainerPhase[]> = {
@@ -44,6 +45,7 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
   let failure: ErrorBody | undefined;
   let killed: string | undefined;
   let bootTimer = (): void => {};
+  let stopDiskWatch = (): void => {};
   let markEnded = (): void => {};
   const ended = new Promise<void>((resolve) => (markEnded = resolve));
 
@@ -103,6 +105,12 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
   }
 
   async function watch(): Promise<void> {
+    const limitMiB = plan.fn.ephemeral_disk;
+    if (limitMiB !== null) {
+      const onFull = (error: FabricError): void => kill(error.message, error.toBody());
+      const folder = dirs.scratchDir(id);
+      stopDiskWatch = watchDisk({ folder, limitBytes: limitMiB * 1024 * 1024, clock, log, onFull });
+    }
     const exit = await engine.wait(id);
     const tail = exit && exit.code !== 0 ? await engine.tail(id, TAIL_BYTES) : "";
     await end(exit, tail);
@@ -113,6 +121,7 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
     if (phase === "ended") return;
     move("ended");
     bootTimer();
+    stopDiskWatch();
     const verdict = classifyExit(exit, tail);
     const inside = [...running];
     if (killed === undefined && (before === "booked" || before === "starting"))

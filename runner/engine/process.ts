@@ -26,7 +26,7 @@ const KILLED: ContainerExit = { code: 137, outOfMemory: false };
 
 export const PROCESS_NOTICES = [
   "The process engine does not isolate: functions run as this user and can read its files and reach its network. Use it with code you trust.",
-  "It does not enforce cpu limits, scratch sizes or network 'none'; a memory limit bounds address space (RLIMIT_AS), per process.",
+  "It does not enforce cpu limits or network 'none'; a memory limit bounds address space (RLIMIT_AS), per process.",
   "Images are virtual environments: apt packages cannot be installed.",
 ];
 
