@@ -139,6 +139,7 @@ def trains(epochs: int, pause: float = 0.0, series: str | None = None) -> list[i
             file.write(str(epoch))
         with open(os.path.join(folder, "deep", "weights.bin"), "wb") as weights:
             weights.write(bytes([epoch % 256]) * 100_000)
-        fabric.train.report({"epoch": epoch, "loss": 1.0 / (epoch + 1)}, checkpoint=fabric.Checkpoint.from_directory(folder))
+        saved = fabric.Checkpoint.from_directory(folder)
+        fabric.train.report({"epoch": epoch, "loss": 1.0 / (epoch + 1)}, checkpoint=saved)
         ran.append(epoch)
     return ran
