@@ -158,8 +158,8 @@ export interface Hints {
   functionsWithWork(): Promise<FunctionKey[]>;
   /** The queue of this function was seen empty; a function whose work arrived meanwhile stays listed. */
   idle(key: FunctionKey, isEmpty: () => Promise<boolean>): Promise<void>;
-  /** Invocations of this waiter that ended. */
-  onDone(waiter: string, listener: (id: string) => void): Promise<() => void>;
+  /** Invocations of this waiter that ended: their terminal records, less input and exception. */
+  onDone(waiter: string, listener: (record: InvocationRecord) => void): Promise<() => void>;
   /** Cancels of attempts that this runner owns. */
   onCancel(runner: string, listener: (attempt: Attempt) => void): Promise<() => void>;
   /** Something about an app changed (deploy, rollback, delete). */

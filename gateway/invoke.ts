@@ -30,18 +30,19 @@ export async function invoke(
   if (isLarge) await deps.objects.put(inputKey(id), call.input, { contentType: "application/octet-stream" });
   const pending = options.wait ? deps.outcomes.begin(id) : undefined;
   try {
-    const accepted = await deps.state.invocations.accept(
+    const accepting = deps.state.invocations.accept(
       newInvocation(id, target, call, isLarge, pending && deps.outcomes.waiter),
       options.idempotencyKey === undefined
         ? undefined
         : { key: options.idempotencyKey, digest: digestOf(target, call) },
     );
+    enqueue(deps, { key: target.key, id, generation: 1 });
+    const accepted = await accepting;
     if (!accepted.created) return await repeated(deps, { ...accepted, isLarge, id, repeats: accepted.id }, pending);
   } catch (error) {
     pending?.forget();
     throw error;
   }
-  enqueue(deps, { key: target.key, id, generation: 1 });
   return { id, created: true, pending };
 }
 
@@ -68,8 +69,9 @@ function newInvocation(
 
 /**
  * Not awaited: the record's outbox entry stands until the queue has the entry, so the sweeper makes up for a failure here.
- * The entry goes after the record is stored, and the hint after the entry: over two connections a runner could otherwise
- * see an entry without a record, or a hint without an entry, and forget both.
+ * Sent right behind the record, on the connection that state and queue share, so that the record is stored first. An entry
+ * whose record was refused is stale, and forgotten by the runner that takes it. The hint goes last: a runner that hears of
+ * an entry must find it.
  */
 function enqueue({ queue, state, log }: Deps, entry: QueuedEntry): void {
   queue

@@ -14,6 +14,7 @@ import { asFabricError, fail } from "../core/errors.ts";
 import type { ImageBuilder } from "../core/image-builder.ts";
 import { createLog } from "../core/log.ts";
 import { s3ObjectStore } from "../core/object-store-s3.ts";
+import { failFastRedis } from "../core/redis/connection.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
 import { prepareSdkDir } from "../core/sdk-dir.ts";
@@ -37,14 +38,17 @@ const clock = systemClock;
 let fetch: Fetch = startingApp();
 
 const connectionErrors = limitedWarnings("redis");
+const redis = failFastRedis(config.redisUrl, connectionErrors);
 const state = redisState({
   url: config.redisUrl,
+  redis,
   prefix: config.redisPrefix,
   recordTtlSeconds: config.resultTtlSeconds,
   onError: connectionErrors,
 });
 const queue = bullmqQueue({
   url: config.redisUrl,
+  producer: redis,
   prefix: config.redisPrefix,
   lockMs: config.leaseMs,
   onError: connectionErrors,

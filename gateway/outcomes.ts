@@ -27,7 +27,8 @@ export interface PendingOutcome {
 }
 
 interface Waiter {
-  isDone: boolean;
+  /** Set by the hint that tells of the end. */
+  ended?: InvocationRecord;
   wake: () => void;
 }
 
@@ -38,15 +39,15 @@ export async function followOutcomes(
   const waiter = newId("gwy");
   const waiting = new Map<string, Set<Waiter>>();
   let isClosed = false;
-  const stop = await state.hints.onDone(waiter, (id) => {
-    for (const one of waiting.get(id) ?? []) {
-      one.isDone = true;
+  const stop = await state.hints.onDone(waiter, (record) => {
+    for (const one of waiting.get(record.id) ?? []) {
+      one.ended = record;
       one.wake();
     }
   });
 
   function begin(id: string): PendingOutcome {
-    const one: Waiter = { isDone: false, wake: () => {} };
+    const one: Waiter = { wake: () => {} };
     const beside = waiting.get(id);
     if (beside) beside.add(one);
     else waiting.set(id, new Set([one]));
@@ -71,8 +72,8 @@ export async function followOutcomes(
     const deadline = clock.monotonic() + waitMs;
     for (let gap = FIRST_LOOK_MS; ; gap = Math.min(gap * 2, LONGEST_GAP_MS)) {
       const left = deadline - clock.monotonic();
-      if (!one.isDone && !isClosed && left > 0) await pause(one, Math.min(gap, left));
-      one.isDone = false;
+      if (!one.ended && !isClosed && left > 0) await pause(one, Math.min(gap, left));
+      if (one.ended) return one.ended;
       const record = await read(id, () => clock.monotonic() < deadline && isWanted());
       if (record === "unknown") continue;
       if (!record || isTerminal(record.state) || clock.monotonic() >= deadline || isClosed || !isWanted())

@@ -23,7 +23,7 @@ export interface ChannelOptions {
 
 export interface Channel {
   listen(): Promise<void>;
-  /** False when no shim is connected; the frame is then not sent. */
+  /** False when no shim is connected; the frame is then not sent. An `ack` goes with the next frame, or by itself a little later. */
   send(header: ToShim, body?: Buffer): boolean;
   /** Streams of the current connection. */
   streams(): Streams | undefined;
@@ -33,7 +33,11 @@ export interface Channel {
 interface Link {
   socket: Socket;
   streams: Streams;
+  /** Acknowledgements that wait for a frame to go with: alone, each would wake the shim for nothing it can act on. */
+  acks: Buffer[];
 }
+
+const ACK_DELAY_MS = 20;
 
 export function createChannel(options: ChannelOptions): Channel {
   let link: Link | undefined;
@@ -58,10 +62,16 @@ export function createChannel(options: ChannelOptions): Channel {
     }
   }
 
+  function sendAcks(which: Link): void {
+    if (which.acks.length === 0 || which.socket.destroyed) return;
+    which.socket.write(Buffer.concat(which.acks));
+    which.acks = [];
+  }
+
   function adopt(socket: Socket): void {
     // The newest connection is the shim's: an older one is a leftover of before it reconnected.
     if (link) drop(link, "the shim connected again");
-    const mine: Link = { socket, streams: createStreams((header, body) => write(socket, header, body)) };
+    const mine: Link = { socket, acks: [], streams: createStreams((header, body) => write(socket, header, body)) };
     link = mine;
     const decode = frameDecoder();
     coalesceWrites(socket);
@@ -85,7 +95,13 @@ export function createChannel(options: ChannelOptions): Channel {
 
     send(header, body) {
       if (!link) return false;
-      link.socket.write(encodeFrame(header, body));
+      const to = link;
+      if (header.type === "ack") {
+        if (to.acks.push(encodeFrame(header)) === 1) setTimeout(() => sendAcks(to), ACK_DELAY_MS).unref();
+        return true;
+      }
+      sendAcks(to);
+      to.socket.write(encodeFrame(header, body));
       return true;
     },
 

@@ -51,6 +51,7 @@ export interface Intake {
 const SCALE_EVERY_MS = 100;
 const COLD_MS = 30_000;
 const STUCK_MS = 1_000;
+const ACK_DELAY_MS = 5;
 
 export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
   const { state, queue, leases, clock, log } = deps;
@@ -60,6 +61,7 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
   const taken = new Map<string, Attempt>();
   const since = new Map<LiveAttempt, number>();
   let reader: Promise<QueueReader> | undefined;
+  let nextAcks: Promise<void> | undefined;
   let wakes = 0;
   let dry = true;
   let streak = 0;
@@ -82,8 +84,20 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
   };
 
   async function acknowledge(entry: Attempt): Promise<void> {
+    await ackTick();
     await (await open()).acknowledge(entry);
     taken.delete(`${entry.id} ${entry.generation}`);
+  }
+
+  /** Nobody waits for an acknowledgement, and many at once cost little more than one. */
+  function ackTick(): Promise<void> {
+    nextAcks ??= new Promise((resolve) => {
+      clock.after(ACK_DELAY_MS, () => {
+        nextAcks = undefined;
+        resolve();
+      });
+    });
+    return nextAcks;
   }
 
   async function makePool(version: string): Promise<Pool | undefined> {
@@ -150,7 +164,7 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
     else await acknowledge(entry);
   }
 
-  const permits = (): number => {
+  const permits = (): { room: number; ahead: number } => {
     let open = 0;
     let busy = 0;
     for (const one of pools.values()) {
@@ -158,15 +172,16 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
       busy += one.load(0).busySlots;
     }
     // With no version known, one entry is taken to learn it.
-    if (pools.size === 0 && lastVersion === "?") return 1 - inFlight;
-    return open + lookahead(runMs, busy) - inFlight;
+    if (pools.size === 0 && lastVersion === "?") return { room: 1 - inFlight, ahead: 0 };
+    const ahead = lookahead(runMs, busy);
+    return { room: open + ahead - inFlight, ahead };
   };
 
   function pump(): void {
     if (stopped) return;
-    const room = permits();
+    const { room, ahead } = permits();
     if (dry) return;
-    const count = takesNow(room, streak, inFlight);
+    const count = takesNow(room, streak, inFlight, ahead);
     if (count === 0 && inFlight === 0) void scaleSoon();
     for (let i = 0; i < count; i++) {
       inFlight++;
@@ -204,7 +219,7 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
     const target = await expected();
     if (queued > 0 && !target && pools.size === 0) lastVersion = "?";
     for (const one of pools.values()) {
-      const refused = await one.scale(one === target ? queued : 0);
+      const refused = await one.scale(one === target ? queued : 0, runMs);
       if (refused !== reason && (refused !== undefined || one.waiting().length > 0)) tell(one, refused);
       one.trim(one === target ? queued : 0);
       if (one.isEmpty() && one !== target) pools.delete(one.version);

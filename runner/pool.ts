@@ -40,7 +40,7 @@ export interface Pool {
   openSlots(): number;
   load(queued: number): Load;
   /** Starts what demand asks for. Answers what is missing when the node has no room for it. */
-  scale(queued: number): Promise<string | undefined>;
+  scale(queued: number, runMs?: number): Promise<string | undefined>;
   /** Idle ones beyond demand and window go. */
   trim(queued: number): void;
   /** Containers that every node's total must not fall below; set by whoever sees all nodes. */
@@ -195,9 +195,9 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
       return open;
     },
 
-    async scale(queued) {
+    async scale(queued, runMs) {
       if (failures > 0 && clock.monotonic() < startAfter) return "the last container did not start; trying again soon";
-      const count = startsNow(load(queued), policy(), room.bootRoom());
+      const count = startsNow({ ...load(queued), runMs }, policy(), room.bootRoom());
       const refused = (await Promise.all(Array.from({ length: count }, startOne))).find((one) => one !== undefined);
       if (count > 0) deps.onChange();
       return refused;

@@ -1,9 +1,10 @@
 /** Room for containers on this node: booked in the ledger that all runners share, made by evicting what is idle. */
+import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
 import type { CapacityLedger } from "../core/state-store.ts";
 import type { Container } from "./container-contract.ts";
-import { capacityRequest } from "./container-plan.ts";
+import { capacityRequest, keyOf } from "./container-plan.ts";
 import { untilDone } from "./until-done.ts";
 
 export interface Room {
@@ -18,7 +19,11 @@ export interface Room {
   bootRoom(): number;
 }
 
+/** Between two inputs of a busy function lies less. */
+const IDLE_MS = 200;
+
 export interface RoomOptions {
+  clock: Clock;
   capacity: CapacityLedger;
   node: string;
   log: Log;
@@ -39,11 +44,16 @@ export function helps(refused: string, victim: { gpus: string[] }): boolean {
 export function createRoom(options: RoomOptions): Room {
   const { capacity, node, log } = options;
 
-  /** The longest idle container; idle ones count as free for whoever needs the room. */
-  const evictable = (refused: string): Container | undefined =>
+  /**
+   * The longest idle container; idle ones count as free for whoever needs the room. Not one between two inputs, nor one of
+   * the very version that asks: ending it to start it again would only cost.
+   */
+  const evictable = (refused: string, fn: FunctionSpec, manifest: VersionManifest): Container | undefined =>
     options
       .containers()
       .filter((one) => one.phase() === "ready" && one.busy() === 0 && helps(refused, one.plan))
+      .filter(({ plan }) => keyOf(plan) !== keyOf({ fn, manifest }) || plan.manifest.version !== manifest.version)
+      .filter((one) => options.clock.monotonic() - one.idleSince() >= IDLE_MS)
       .sort((a, b) => a.idleSince() - b.idleSince())[0];
 
   const release = async (container: string): Promise<void> => {
@@ -57,7 +67,7 @@ export function createRoom(options: RoomOptions): Room {
       for (;;) {
         const answer = await capacity.book([wanted]);
         if (!("refused" in answer)) return { gpus: answer[0]!.gpus };
-        const victim = evictable(answer.refused);
+        const victim = evictable(answer.refused, fn, manifest);
         if (!victim) return answer;
         log.info({ container: victim.id, for: wanted.key, refused: answer.refused }, "evicting an idle container");
         victim.drain();

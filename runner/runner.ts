@@ -84,6 +84,7 @@ export function createRunner(options: RunnerOptions): Runner {
     },
   });
   const room = createRoom({
+    clock,
     capacity: state.capacity,
     node: identity.node,
     log,

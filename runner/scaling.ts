@@ -11,6 +11,8 @@ export interface Load {
   waiting: number;
   /** Inputs still in the queue. */
   queued: number;
+  /** How long an input takes, as a moving average; unknown before the first. */
+  runMs?: number;
 }
 
 export interface ScalingPolicy {
@@ -31,8 +33,17 @@ export function desiredContainers(load: Load, policy: ScalingPolicy): number {
   return Math.max(policy.min, Math.min(policy.max, withBuffer));
 }
 
+/** A queue that is through in less time is not worth another container, whose start alone takes longer. */
+const WORTH_MS = 20;
+
+function drainsSoon({ containers, waiting, queued, runMs }: Load, { slots, min }: ScalingPolicy): boolean {
+  if (runMs === undefined || containers < Math.max(min, 1)) return false;
+  return ((waiting + queued) * runMs) / (containers * slots) < WORTH_MS;
+}
+
 /** Starts to make now; `bootRoom` is how many more containers the node may boot at once. */
 export function startsNow(load: Load, policy: ScalingPolicy, bootRoom: number): number {
+  if (drainsSoon(load, policy)) return 0;
   return Math.max(0, Math.min(desiredContainers(load, policy) - load.containers, bootRoom));
 }
 

@@ -73,9 +73,9 @@ async function safely<T>(command: () => Promise<T>): Promise<T> {
 /** A second connection for subscriptions, which come back by themselves after an outage. */
 export function connectSubscriber(url: string, onError: (error: Error) => void): Subscriber {
   const redis = patientRedis(url, onError);
-  const listeners = new Map<string, Set<(message: string) => void>>();
-  redis.on("message", (channel, message) => {
-    for (const listener of listeners.get(channel) ?? []) listener(message);
+  const listeners = new Map<string, Set<(message: Buffer) => void>>();
+  redis.on("messageBuffer", (channel: Buffer, message: Buffer) => {
+    for (const listener of listeners.get(channel.toString()) ?? []) listener(message);
   });
   return {
     async on(channel, listener) {
@@ -99,6 +99,6 @@ export function connectSubscriber(url: string, onError: (error: Error) => void):
 }
 
 export interface Subscriber {
-  on(channel: string, listener: (message: string) => void): Promise<() => void>;
+  on(channel: string, listener: (message: Buffer) => void): Promise<() => void>;
   close(): void;
 }

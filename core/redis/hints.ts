@@ -3,11 +3,12 @@ import type { FunctionKey } from "../invocation.ts";
 import type { Hints, Holds } from "../state-store.ts";
 import type { Commands, Subscriber } from "./connection.ts";
 import { parseLeaseMember, type RedisKeys } from "./keys.ts";
+import { parsePacked } from "./record.ts";
 
 export function hints({ redis, safely }: Commands, subscriber: Subscriber, keys: RedisKeys): Hints {
   const { channels } = keys;
   return {
-    onWork: (listener) => subscriber.on(channels.work, (key) => listener(key as FunctionKey)),
+    onWork: (listener) => subscriber.on(channels.work, (key) => listener(key.toString() as FunctionKey)),
     functionsWithWork: () => safely(async () => (await redis.smembers(keys.work)) as FunctionKey[]),
 
     async idle(key, isEmpty) {
@@ -16,11 +17,12 @@ export function hints({ redis, safely }: Commands, subscriber: Subscriber, keys:
       if (!(await isEmpty())) await safely(() => redis.sadd(keys.work, key));
     },
 
-    onDone: (waiter, listener) => subscriber.on(channels.donePrefix + waiter, listener),
+    onDone: (waiter, listener) =>
+      subscriber.on(channels.donePrefix + waiter, (message) => listener(parsePacked(message))),
     onCancel: (runner, listener) =>
-      subscriber.on(channels.cancelPrefix + runner, (member) => listener(parseLeaseMember(member))),
+      subscriber.on(channels.cancelPrefix + runner, (member) => listener(parseLeaseMember(member.toString()))),
     appChanged: (app) => safely(async () => void (await redis.publish(channels.app, app))),
-    onAppChanged: (listener) => subscriber.on(channels.app, listener),
+    onAppChanged: (listener) => subscriber.on(channels.app, (app) => listener(app.toString())),
     onLog: (app, listener) => subscriber.on(channels.log(app), listener),
   };
 }

@@ -76,6 +76,18 @@ export function parseRecord(id: string, flat: Buffer[] | null | undefined): Invo
   };
 }
 
+/** `<id> ` and the record as `packed` in lib.lua writes it. */
+export function parsePacked(message: Buffer): InvocationRecord {
+  const space = message.indexOf(0x20);
+  const flat: Buffer[] = [];
+  for (let at = space + 1; at < message.length; ) {
+    const end = at + 4 + message.readUInt32BE(at);
+    flat.push(message.subarray(at + 4, end));
+    at = end;
+  }
+  return parseRecord(message.toString("latin1", 0, space), flat)!;
+}
+
 function parseResult(raw: Record<string, Buffer>): ResultRef | undefined {
   if (!raw.resultEncoding) return undefined;
   return {

@@ -1,7 +1,7 @@
 /** The promises of StateStore, against a real Redis. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { newId } from "../../core/ids.ts";
-import type { NewInvocation } from "../../core/invocation.ts";
+import type { InvocationRecord, NewInvocation } from "../../core/invocation.ts";
 import { redisState } from "../../core/redis-state.ts";
 import type { CapacityRequest, NodeFacts, StateStore } from "../../core/state-store.ts";
 import { startRedis, type TestRedis, until } from "../support/redis.ts";
@@ -98,8 +98,8 @@ describe("claim", () => {
 
 describe("finish", () => {
   test("happens once, tells the waiters, and nothing changes the record afterwards", async () => {
-    const told: string[] = [];
-    await state.hints.onDone("gwy_1", (id) => told.push(id));
+    const told: InvocationRecord[] = [];
+    await state.hints.onDone("gwy_1", (record) => told.push(record));
     const id = await running({ waiter: "gwy_1" });
     expect(await state.invocations.finish({ id, generation: 1 }, ok, { startedAt: 5 })).toBe("finished");
     expect(await state.invocations.finish({ id, generation: 1 }, ok, {})).toBe("stale");
@@ -108,7 +108,8 @@ describe("finish", () => {
     const record = await state.invocations.get(id);
     expect(record).toMatchObject({ state: "succeeded", startedAt: 5, result: { encoding: "json", size: 1 } });
     expect(record?.result?.inline?.toString()).toBe("1");
-    await until(() => told.length === 1 && told[0] === id, 2_000, "the waiter hears of it");
+    await until(() => told.length === 1, 2_000, "the waiter hears of it");
+    expect(told[0]).toEqual({ ...record, input: undefined });
   });
 
   test("of an attempt that was fenced changes nothing", async () => {

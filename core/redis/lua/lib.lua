@@ -17,14 +17,28 @@ local function owns(record, generation)
   return facts[1] == 'running' and facts[2] == generation
 end
 
--- Moves a record to a terminal state and tells whoever waits. `fields` is a flat list.
+-- The whole record as one string: each name and value behind its length. Not what a waiter has no use for.
+local function packed(record)
+  local parts = {}
+  local flat = redis.call('HGETALL', record)
+  for i = 1, #flat, 2 do
+    if flat[i] ~= 'input' and flat[i] ~= 'exception' then
+      parts[#parts + 1] = struct.pack('>I4', #flat[i]) .. flat[i]
+      parts[#parts + 1] = struct.pack('>I4', #flat[i + 1]) .. flat[i + 1]
+    end
+  end
+  return table.concat(parts)
+end
+
+-- Moves a record to a terminal state and tells whoever waits, with the record itself. `fields` is a flat list.
 local function close(record, id, state, now, ttl, done_channel, fields)
   redis.call('HSET', record, 'state', state, 'finishedAt', now, unpack(fields))
   redis.call('HDEL', record, 'reason')
   redis.call('EXPIRE', record, ttl)
   local waiters = redis.call('HGET', record, 'waiters')
   if waiters then
-    for waiter in string.gmatch(waiters, '%S+') do redis.call('PUBLISH', done_channel .. waiter, id) end
+    local message = id .. ' ' .. packed(record)
+    for waiter in string.gmatch(waiters, '%S+') do redis.call('PUBLISH', done_channel .. waiter, message) end
   end
 end
 

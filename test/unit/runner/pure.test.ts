@@ -36,6 +36,10 @@ describe("scaling", () => {
   it("starts what is missing, as far as the node may boot", () => {
     expect(startsNow(load({ queued: 8, containers: 1 }), policy, 2)).toBe(2);
     expect(startsNow(load({ queued: 1, containers: 3 }), policy, 2)).toBe(0);
+    // 32 inputs of 1 ms are through before another container is up; 32 of a second are not.
+    expect(startsNow(load({ queued: 32, containers: 2, runMs: 1 }), policy, 2)).toBe(0);
+    expect(startsNow(load({ queued: 32, containers: 2, runMs: 1_000 }), policy, 2)).toBe(2);
+    expect(startsNow(load({ queued: 1, containers: 0, runMs: 1 }), policy, 2)).toBe(1);
   });
 
   it("stops the longest idle beyond the window, never below demand or min", () => {
@@ -48,9 +52,12 @@ describe("scaling", () => {
 
 describe("pace", () => {
   it("doubles while there is work, within the slots", () => {
-    expect([0, 1, 2, 9].map((streak) => takesNow(50, streak, 0))).toEqual([1, 2, 4, 50]);
-    expect(takesNow(3, 9, 1)).toBe(3);
-    expect(takesNow(-2, 9, 0)).toBe(0);
+    expect([0, 1, 2, 9].map((streak) => takesNow(50, streak, 0, 0))).toEqual([1, 2, 4, 50]);
+    expect(takesNow(3, 9, 1, 0)).toBe(3);
+    expect(takesNow(3, 9, 0, 8)).toBe(0);
+    expect(takesNow(4, 9, 0, 8)).toBe(4);
+    expect(takesNow(1, 0, 0, 8)).toBe(1);
+    expect(takesNow(-2, 9, 0, 0)).toBe(0);
   });
 
   it("takes ahead only where inputs are short", () => {
