@@ -96,6 +96,10 @@ def test_unknown_options_are_refused_and_modals_own_warn_once():
     app = fabric.App("a")
     with pytest.raises(TypeError, match=r"unknown option 'memroy'; did you mean memory.*Known: .*timeout"):
         app.function(memroy=1)
+    with pytest.raises(TypeError, match=r"unknown option 'block_network'; did you mean network='none'\?"):
+        app.function(block_network=True)
+    with pytest.raises(TypeError, match=r"unknown option 'xyz'\. Known"):
+        app.function(xyz=True)
     with pytest.warns(UserWarning, match="'region' has no effect"):
         app.function(region="eu")
     with warnings.catch_warnings():

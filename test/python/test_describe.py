@@ -117,7 +117,13 @@ def test_by_value_needs_the_same_python(write):
         ("import nothing_here", "app_import_failed", "nothing_here"),
         ("def f(:", "app_import_failed", "SyntaxError"),
         ("raise SystemExit(0)", "app_import_failed", "SystemExit"),
-        ("import fabric_sdk as f\napp = f.App('a b')", "app_import_failed", "'a b'"),
+        ("import fabric_sdk as f\napp = f.App('a b')", "invalid_name", "app.py:2: the app's name is 'a b'"),
+        (
+            "import fabric_sdk as f\napp = f.App('a', image=f.Image.python('3.11').pip_install('a\\nRUN b'))",
+            "image_spec_invalid",
+            "app.py:2: pip_install() got 'a\\nRUN b'",
+        ),
+        ("import fabric_sdk as f\napp = f.App('a', memroy=1)", "app_import_failed", "did you mean memory?"),
         ("x = 1", "app_not_defined", "no fabric.App"),
         ("import fabric_sdk as f\napp = f.App('a')", "app_not_defined", "no function"),
         ("import fabric_sdk as f\na = f.App('a'); b = f.App('b')", "app_not_defined", "2 apps"),
@@ -130,11 +136,12 @@ def test_by_value_needs_the_same_python(write):
 )
 def test_failures_are_told_as_json_with_a_code(write, text, code, words):
     told = describe(write(text), 1)["error"]
-    assert told["code"] == code and words in told["message"] and "_source.py" not in told["message"]
+    assert told["code"] == code and words in told["message"] and "fabric_sdk/" not in told["message"]
 
 
 def test_a_path_that_is_no_python_file(tmp_path):
     assert describe(tmp_path / "none.py", 1)["error"]["code"] == "app_import_failed"
+    assert "without __init__.py" in describe(tmp_path, 1)["error"]["message"]
 
 
 def test_the_examples_are_described_without_their_packages():

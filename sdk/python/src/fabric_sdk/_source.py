@@ -31,6 +31,11 @@ def locate(path: str) -> Source:
     file = os.path.abspath(path)
     if os.path.isdir(file):
         file = os.path.join(file, "__init__.py")
+        if not os.path.isfile(file):
+            raise InvalidError(
+                f"{path} is a folder without __init__.py; give the app's file, such as {os.path.join(path, 'app.py')}",
+                code="app_import_failed",
+            )
     if not os.path.isfile(file) or not file.endswith(".py"):
         raise InvalidError(f"{path} is not a Python file", code="app_import_failed")
     root, name = os.path.split(file)

@@ -30,10 +30,6 @@ def describe(path: str) -> dict[str, Any]:
     source = _source.locate(path)
     try:
         module = _source.load(source)
-    except FabricError as error:
-        if error.code in ("app_not_defined", "function_duplicate"):
-            raise
-        raise _import_failed(path, error) from error
     except BaseException as error:  # also what a module's sys.exit() raises
         raise _import_failed(path, error) from error
     return describe_app(_source.find_app(module, source), source.root)
@@ -149,12 +145,15 @@ def annotation(parameter: inspect.Parameter) -> str:
 
 
 def _import_failed(path: str, error: BaseException) -> InvalidError:
-    tb = error.__traceback__
+    """What a user can mend in the app file: a rule of ours as its own sentence, everything else as a traceback."""
     own = (os.path.dirname(__file__) + os.sep, "<frozen importlib", importlib.__file__)
-    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(own):
-        tb = tb.tb_next
-    text = "".join(traceback.format_exception(type(error), error, tb)).rstrip()
-    return InvalidError(f"{path} does not import:\n{text}", code="app_import_failed")
+    told = traceback.TracebackException.from_exception(error)
+    frames = [frame for frame in told.stack if not frame.filename.startswith(own)]
+    told.stack = traceback.StackSummary.from_list(frames)
+    if isinstance(error, InvalidError):
+        place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+        return InvalidError(f"{place}{error.message}", code=error.code)
+    return InvalidError(f"{path} does not import:\n{''.join(told.format()).rstrip()}", code="app_import_failed")
 
 
 def _own_python() -> str:

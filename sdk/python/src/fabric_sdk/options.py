@@ -18,10 +18,17 @@ Amount = Union[int, float, tuple[float, float]]
 
 _GPU = re.compile(r"[A-Za-z0-9-]{1,32}(:[1-9]\d?)?")
 _WITHOUT_EFFECT = frozenset(
-    "block_network cloud cluster_size enable_memory_snapshot experimental_options i6pn include_source keep_warm"
-    " nonpreemptible proxy region restrict_modal_access routing_region serialized single_use_containers"
+    "cloud cluster_size enable_memory_snapshot experimental_options i6pn include_source nonpreemptible"
+    " proxy region restrict_modal_access routing_region serialized single_use_containers"
     " startup_timeout".split()
 )
+# Modal's words for what fabric can do, too: no effect would be a surprise
+_ELSEWHERE = {
+    "block_network": "network='none'",
+    "concurrency_limit": "max_containers",
+    "container_idle_timeout": "scaledown_window",
+    "keep_warm": "min_containers",
+}
 _LATER = frozenset("secrets volumes schedule gang network_file_systems mounts".split())
 _warned: set[str] = set()
 
@@ -84,8 +91,8 @@ def options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> FunctionOp
         elif name in _WITHOUT_EFFECT:
             _warn_once(name)
         else:
-            close = difflib.get_close_matches(name, KNOWN, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            close = _ELSEWHERE.get(name) or next(iter(difflib.get_close_matches(name, KNOWN, n=1)), None)
+            hint = f"; did you mean {close}?" if close else "."
             raise TypeError(f"unknown option {name!r}{hint} Known: {', '.join(sorted((*KNOWN, 'name')))}")
     return FunctionOptions(**merged)
 
@@ -93,7 +100,7 @@ def options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> FunctionOp
 def _warn_once(name: str) -> None:
     if name not in _warned:
         _warned.add(name)
-        warnings.warn(f"the option {name!r} has no effect in fabric", UserWarning, stacklevel=5)
+        warnings.warn(f"the option {name!r} has no effect in fabric", UserWarning, stacklevel=4)
 
 
 def _wrong(name: str, value: Any, rule: str) -> InvalidError:
