@@ -16,6 +16,7 @@ import { choosePorts, kernelPorts } from "./ports.ts";
 import { checkExternalRedis } from "./redis-probe.ts";
 import type { Report } from "./report.ts";
 import { dropRunning, type Facts, type Running, readRunning } from "./running.ts";
+import { checkExternalS3 } from "./s3-probe.ts";
 import { type LocalOptions, localConfig, portWishes, withOptions } from "./settings.ts";
 import { openState, saveState } from "./state.ts";
 import { stopRecorded } from "./stop-recorded.ts";
@@ -71,6 +72,7 @@ async function prepare(
       `--host ${config.host}: everyone who reaches this machine reaches fabric; only its tokens and keys protect it`,
     );
   if (config.redisUrl) await checkExternalRedis(config.redisUrl);
+  if (config.s3Endpoint) await checkExternalS3(config.s3Endpoint);
   const state = openState(dir);
   const { ports, notices } = await choosePorts(portWishes(config, environment, state), kernelPorts);
   for (const notice of notices) output.note(notice);
