@@ -3,6 +3,7 @@ import { fork } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { commandName } from "../core/command-name.ts";
 import { type Config, toEnvironment } from "../core/config.ts";
 import { clientEnvironment, type UserConfig } from "../core/user-config.ts";
 import { type DataDir, dataDir, makeDataDir } from "./data-dir.ts";
@@ -37,7 +38,7 @@ export async function up(options: UpOptions, { environment, output }: LocalConte
   const before = readRunning(dir);
   if (before?.facts && isAlive(before.supervisor)) {
     writeUserConfig(config.configFile, forUser(before.facts));
-    return tellUp(before.facts, before, options, output, "is running already");
+    return tellUp(before.facts, before, options, { environment, output }, "is running already");
   }
   if (before && isAlive(before.supervisor))
     throw new LocalFailure(
@@ -49,7 +50,7 @@ export async function up(options: UpOptions, { environment, output }: LocalConte
   if (options.foreground) return foreground(started, merged, options, { environment, output });
   const facts = await startDetached(dir, { ...merged, ...started.variables }, output);
   writeUserConfig(config.configFile, forUser(facts));
-  tellUp(facts, readRunning(dir), options, output, "is up");
+  tellUp(facts, readRunning(dir), options, { environment, output }, "is up");
 }
 
 /** A supervisor that was killed leaves its children behind; they would hold the ports. */
@@ -131,7 +132,7 @@ async function foreground(
   const { superviseHere } = await import("./foreground.ts");
   await superviseHere({ ...environment, ...started.variables }, ROOT, context.output, (facts, running) => {
     writeUserConfig(started.configFile, forUser(facts));
-    tellUp(facts, running, options, context.output, "is up; Ctrl-C stops it");
+    tellUp(facts, running, options, context, "is up; Ctrl-C stops it");
   });
 }
 
@@ -141,7 +142,7 @@ function tellUp(
   facts: Facts,
   running: Running | undefined,
   options: UpOptions,
-  output: LocalContext["output"],
+  { environment, output }: LocalContext,
   verb: string,
 ): void {
   for (const notice of facts.notices) output.warn(notice);
@@ -155,5 +156,6 @@ function tellUp(
   output.out(`  engine          ${facts.engine}`);
   output.out(`  data directory  ${facts.dataDir}`);
   output.out(`  bucket          s3://${facts.bucket} at ${facts.s3.endpoint}`);
-  output.note('next: eval "$(fabric env)" for curl and aws; fabric deploy APP.py; fabric down to stop');
+  const fabric = commandName(environment);
+  output.note(`next: eval "$(${fabric} env)" for curl and aws; ${fabric} deploy APP.py; ${fabric} down to stop`);
 }

@@ -33,6 +33,8 @@ function findConnection(config: Config): Connection {
   const url = config.url || user?.url;
   if (!url)
     fail("fabric_unreachable", `FABRIC_URL is not set and there is no ${config.configFile}. Start one: fabric up`);
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
+    throw new UsageError(`FABRIC_URL is '${url}'; it must be a URL such as http://127.0.0.1:7700`);
   const token = config.token || (user?.url === url ? user.token : "");
   if (!token) fail("unauthorized", `FABRIC_TOKEN is not set, and ${config.configFile} knows no token for ${url}.`);
   return { url, token };

@@ -1,4 +1,5 @@
 /** `fabric deploy PATH`: the app's next version, and how to call it. */
+import { commandName } from "../../../core/command-name.ts";
 import type { FunctionSpec } from "../../../core/spec.ts";
 import type { Context } from "../context.ts";
 import { type Deployed, deployPrepared, prepare } from "../ship.ts";
@@ -25,7 +26,8 @@ export async function deploy(
       : `${terminal.paint.green("deployed")} ${app} version ${version} in ${seconds} s`,
   );
   for (const [fn, target] of Object.entries(urls)) terminal.out(`  ${fn.padEnd(24)} ${target}`);
-  terminal.note(exampleCall(deployed, urls, prepared.deployment.functions));
+  const example = exampleCall(deployed, urls, prepared.deployment.functions);
+  if (example) terminal.note(`\n  eval "$(${commandName(context.environment)} env)"\n  ${example}`);
 }
 
 /** A line to paste, with the function's own parameters. */
@@ -39,5 +41,5 @@ export function exampleCall(
   const required = (fn.parameters ?? []).filter((one) => one.required && one.kind !== "args" && one.kind !== "kwargs");
   const body = JSON.stringify(Object.fromEntries(required.map(({ name }) => [name, "..."])));
   const url = urls[fn.name] ?? `$FABRIC_URL/f/${deployed.app}/${fn.name}`;
-  return `\n  eval "$(fabric env)"\n  curl -H "Authorization: Bearer $FABRIC_TOKEN" -H "Content-Type: application/json" -d '${body}' ${url}`;
+  return `curl -H "Authorization: Bearer $FABRIC_TOKEN" -H "Content-Type: application/json" -d '${body}' ${url}`;
 }

@@ -33,7 +33,7 @@ export async function invoke(target: string, options: InvokeOptions, context: Co
     signal,
   });
   if (options.async) {
-    terminal.json(accepted);
+    terminal.out(accepted.id);
     return EXIT_CODES.ok.code;
   }
   const ended = new AbortController();

@@ -1,6 +1,6 @@
 /** `fabric node`, `container` and `token`: the fabric itself. */
 import type { Context } from "../context.ts";
-import { moment, rowsOf, table } from "../table.ts";
+import { bytes, moment, rowsOf, table } from "../table.ts";
 import { seconds } from "./invocation.ts";
 
 interface Json {
@@ -12,6 +12,9 @@ async function show(body: unknown, columns: readonly string[], options: Json, { 
   if (options.json) return terminal.json(body);
   const rows = rowsOf(body).map((row) => ({
     ...row,
+    cores: Number(row.cpuMillis) / 1000,
+    memory: bytes(Number(row.memoryBytes)),
+    gpus: Array.isArray(row.gpus) && row.gpus.length > 0 ? row.gpus : "none",
     created: moment(row.createdAt),
     expires: row.expiresAt ? moment(row.expiresAt) : "never",
   }));
@@ -19,17 +22,12 @@ async function show(body: unknown, columns: readonly string[], options: Json, { 
 }
 
 export const nodes = async (options: Json, context: Context): Promise<void> =>
-  show(
-    await context.client().nodes(),
-    ["id", "hostname", "engine", "cpuMillis", "memoryBytes", "gpus"],
-    options,
-    context,
-  );
+  show(await context.client().nodes(), ["id", "hostname", "engine", "cores", "memory", "gpus"], options, context);
 
 export const containers = async (options: Json, context: Context): Promise<void> =>
   show(
     await context.client().containers(),
-    ["container", "function", "node", "cpuMillis", "memoryBytes", "gpus"],
+    ["container", "function", "node", "cores", "memory", "gpus"],
     options,
     context,
   );

@@ -83,6 +83,17 @@ it("invokes with a token and prints the result", async () => {
   expect(JSON.parse(asked[0]?.text ?? "")).toEqual({ index: 3, name: "x y" });
 });
 
+it("prints nothing but the id of a call that it does not wait for", async () => {
+  answers["POST /v1/apps/a/functions/f/invocations"] = json({ id: "inv_1", state: "queued" }, 202);
+  expect(await fabric(["invoke", "a/f", "--async"])).toMatchObject({ code: 0, stdout: "inv_1\n", stderr: "" });
+});
+
+it("says what is wrong with FABRIC_URL", async () => {
+  const { code, stderr } = await fabric(["app", "list"], { FABRIC_URL: "localhost", FABRIC_TOKEN: "secret" });
+  expect(code).toBe(2);
+  expect(stderr).toContain("FABRIC_URL is 'localhost'; it must be a URL");
+});
+
 it("goes on asking until a long call has ended", async () => {
   let looks = 0;
   answers["POST /v1/apps/a/functions/f/invocations"] = json({ id: "inv_1", state: "queued", reason: "building" }, 202);
