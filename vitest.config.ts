@@ -6,7 +6,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 120_000,
     projects: [
-      { extends: true, test: { name: "quick", include: ["test/{unit,contract}/**/*.test.ts"] } },
+      { extends: true, test: { name: "quick", maxWorkers: 3, include: ["test/{unit,contract}/**/*.test.ts"] } },
       {
         extends: true,
         test: {
