@@ -28,13 +28,13 @@ export function createContext(terminal: Terminal, environment: NodeJS.ProcessEnv
 
 /** The file's token goes only to the file's URL, never to one that FABRIC_URL names. */
 function findConnection(config: Config): Connection {
+  if (config.url && !(/^https?:\/\//.test(config.url) && URL.canParse(config.url)))
+    throw new UsageError(`FABRIC_URL is '${config.url}'; it must be a URL such as http://127.0.0.1:7700`);
   if (config.url && config.token) return { url: config.url, token: config.token };
   const user = readUserConfig(config.configFile);
   const url = config.url || user?.url;
   if (!url)
     fail("fabric_unreachable", `FABRIC_URL is not set and there is no ${config.configFile}. Start one: fabric up`);
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
-    throw new UsageError(`FABRIC_URL is '${url}'; it must be a URL such as http://127.0.0.1:7700`);
   const token = config.token || (user?.url === url ? user.token : "");
   if (!token) fail("unauthorized", `FABRIC_TOKEN is not set, and ${config.configFile} knows no token for ${url}.`);
   return { url, token };

@@ -90,8 +90,8 @@ it("prints nothing but the id of a call that it does not wait for", async () => 
 
 it("says what is wrong with FABRIC_URL", async () => {
   const { code, stderr } = await fabric(["app", "list"], { FABRIC_URL: "localhost", FABRIC_TOKEN: "secret" });
-  expect(code).toBe(2);
   expect(stderr).toContain("FABRIC_URL is 'localhost'; it must be a URL");
+  expect(code).toBe(2);
 });
 
 it("goes on asking until a long call has ended", async () => {
