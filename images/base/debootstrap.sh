@@ -5,17 +5,20 @@
 set -eu
 suite=$1
 root=$2
-mirror=${3:-http://deb.debian.org/debian}
+mirror=${3-}
 
-echo "debootstrap: packages of $suite from $mirror"
-debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv "$suite" "$root" "$mirror"
+echo "debootstrap: packages of $suite from ${mirror:-the default mirror}"
+debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv "$suite" "$root" ${mirror:+"$mirror"}
 
 # What a user's apt layer installs from: with the security archive only where the mirror is Debian's own.
+sources=$root/etc/apt/sources.list
+used=$(awk '$1 == "deb" { print $2; exit }' "$sources")
 {
-  echo "deb $mirror $suite main"
-  echo "deb $mirror $suite-updates main"
-  [ "$mirror" != http://deb.debian.org/debian ] || echo "deb http://deb.debian.org/debian-security $suite-security main"
-} > "$root/etc/apt/sources.list"
+  echo "deb $used $suite main"
+  echo "deb $used $suite-updates main"
+  [ -n "$mirror" ] || echo "deb ${used%/}-security $suite-security main"
+} > "$sources.new"
+mv "$sources.new" "$sources"
 
 # Debian marks its own Python as managed by apt; pip installs go to a venv that is first on the image's PATH.
 echo "venv: /opt/venv"
