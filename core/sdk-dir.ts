@@ -1,22 +1,13 @@
-/** The folder every container sees as its SDK: fabric_sdk with its one dependency, made once per content. */
+/** The folder every container sees as its SDK: fabric_sdk with its one dependency, made once per content, without Python. */
 import { createHash, randomBytes } from "node:crypto";
 import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { join, relative } from "node:path";
-import { fail } from "./errors.ts";
-import { runCommand } from "./run-command.ts";
-
-/** Pure Python and the same for every version, so one folder serves all images. */
-export const CLOUDPICKLE = "cloudpickle==3.1.2";
-
+import { basename, dirname, join, relative } from "node:path";
 export interface SdkDirOptions {
   dataDir: string;
   /** The folder that holds `fabric_sdk`: sdk/python/src of the repository. */
   source: string;
-  caBundle?: string;
-  pipIndexUrl?: string;
-  /** Interpreters to try for pip, in this order. */
-  pythons?: string[];
-  signal?: AbortSignal;
+  /** The folder that holds `cloudpickle`, pure Python and the same for every version; default: `vendor` beside `source`. */
+  vendor?: string;
 }
 
 const LEFT_OUT = new Set(["__pycache__", ".mypy_cache", ".ruff_cache"]);
@@ -33,12 +24,13 @@ async function filesBelow(folder: string): Promise<string[]> {
   return files.sort();
 }
 
-async function contentHash(source: string): Promise<string> {
-  const hash = createHash("sha256").update(`1 ${CLOUDPICKLE}\0`);
-  for (const file of await filesBelow(source)) {
-    const content = await readFile(file);
-    hash.update(`${relative(source, file)}\0${content.length}\0`).update(content);
-  }
+async function contentHash(folders: string[]): Promise<string> {
+  const hash = createHash("sha256").update("2\0");
+  for (const folder of folders)
+    for (const file of await filesBelow(folder)) {
+      const content = await readFile(file);
+      hash.update(`${relative(folder, file)}\0${content.length}\0`).update(content);
+    }
   return hash.digest("hex").slice(0, 32);
 }
 
@@ -50,34 +42,6 @@ const exists = (path: string): Promise<boolean> =>
       throw error;
     },
   );
-
-/** The first interpreter that has pip installs; why the others did not is told when none does. */
-async function installDependencies(target: string, options: SdkDirOptions): Promise<void> {
-  const reasons: string[] = [];
-  for (const python of options.pythons ?? ["python3", "/usr/bin/python3", "python"]) {
-    const args = [
-      "-m",
-      "pip",
-      "install",
-      "--quiet",
-      "--no-input",
-      "--disable-pip-version-check",
-      "--no-deps",
-      "--no-compile",
-    ];
-    if (options.caBundle) args.push("--cert", options.caBundle);
-    if (options.pipIndexUrl) args.push("--index-url", options.pipIndexUrl);
-    const { code, stderr } = await runCommand(python, [...args, "--target", target, CLOUDPICKLE], {
-      signal: options.signal,
-    });
-    if (code === 0) return;
-    reasons.push(`${python}: ${stderr.trim().split("\n").slice(-3).join(" ") || `exit code ${code}`}`);
-  }
-  fail(
-    "internal",
-    `Installing ${CLOUDPICKLE} for the SDK folder failed; it takes a Python 3 with pip.\n${reasons.join("\n")}`,
-  );
-}
 
 /** Functions run as another user: everything readable, nothing writable. */
 async function openTree(folder: string): Promise<void> {
@@ -92,14 +56,15 @@ async function openTree(folder: string): Promise<void> {
 /** Gives the folder, making it when this content was not prepared before. Gateway and runner may call it at the same time. */
 export async function prepareSdkDir(options: SdkDirOptions): Promise<string> {
   const root = join(options.dataDir, "sdk");
-  const folder = join(root, await contentHash(options.source));
+  const sources = [options.vendor ?? join(dirname(options.source), "vendor"), options.source];
+  const folder = join(root, await contentHash(sources));
   if (await exists(folder)) return folder;
   const temporary = `${folder}.${randomBytes(6).toString("hex")}`;
   await mkdir(root, { recursive: true, mode: 0o755 });
   try {
     await mkdir(temporary);
-    await installDependencies(temporary, options);
-    await cp(options.source, temporary, { recursive: true, filter: (from) => !leftOut(from.split("/").at(-1)!) });
+    for (const source of sources)
+      await cp(source, temporary, { recursive: true, filter: (from) => !leftOut(basename(from)) });
     await openTree(temporary);
     await rename(temporary, folder).catch((error: NodeJS.ErrnoException) => {
       // Somebody else was faster; the content is the same.

@@ -6,7 +6,8 @@ import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { extract } from "tar-stream";
-import { fail } from "../core/errors.ts";
+import { z } from "zod";
+import { ERRORS, type ErrorCode, fail } from "../core/errors.ts";
 import type { GatewayDeps } from "./deps.ts";
 import { withUploadedArchive } from "./receive-upload.ts";
 
@@ -59,14 +60,27 @@ async function unpack(file: string, into: string): Promise<void> {
 
 const discard = (): Writable => new Writable({ write: (_chunk, _encoding, done) => done() });
 
+/** The describer's last line is its answer, also where it refuses: then with a code of our table. */
 function readDescription(code: number, stdout: string, stderr: string): unknown {
-  if (code !== 0) fail("app_import_failed", stderr.slice(-16_384) || `describing the app ended with code ${code}`);
   const last = stdout.trimEnd().split("\n").at(-1) ?? "";
+  const told = parsed(last);
+  const refused = refusal.safeParse(told);
+  if (refused.success) {
+    const { code: named, message } = refused.data.error;
+    fail(Object.hasOwn(ERRORS, named) ? (named as ErrorCode) : "app_import_failed", message);
+  }
+  if (code !== 0) fail("app_import_failed", stderr.slice(-16_384) || `describing the app ended with code ${code}`);
+  if (told === undefined) fail("app_import_failed", `describing the app did not end in JSON: ${last.slice(0, 500)}`);
+  return told;
+}
+
+const refusal = z.object({ error: z.object({ code: z.string(), message: z.string().max(16_384) }) });
+
+function parsed(line: string): unknown {
   try {
-    return JSON.parse(last);
-  } catch (cause) {
-    return fail("app_import_failed", `describing the app did not end in JSON: ${last.slice(0, 500)}`, undefined, {
-      cause,
-    });
+    return JSON.parse(line);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
   }
 }

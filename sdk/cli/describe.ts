@@ -1,6 +1,6 @@
 /** What an app file defines, as told by fabric's Python package: run with the user's Python, else in a container. */
 import { existsSync, statSync } from "node:fs";
-import { basename, dirname, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { z } from "zod";
 import { asFabricError, ERRORS, type ErrorCode, fail } from "../../core/errors.ts";
 import { functionSpecSchema, imageSpecSchema } from "../../core/spec.ts";
@@ -64,11 +64,22 @@ export function readDescription(text: string, stderr = ""): Description {
 
 const codeOf = (code: string): ErrorCode => (Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : "app_import_failed");
 
+/** As the Python package finds it: a file's folder, or the folder above the outermost package. */
+export function sourceRoot(path: string): string {
+  let root = statSync(path).isDirectory() ? path : dirname(path);
+  while (existsSync(join(root, "__init__.py"))) root = dirname(root);
+  return root;
+}
+
 async function describeRemotely(path: string, client: Client): Promise<Description> {
-  const root = statSync(path).isDirectory() ? path : dirname(path);
+  const root = sourceRoot(path);
+  if (root === path)
+    throw new UsageError(
+      `${path} is a folder without __init__.py; give the app's file, such as ${join(path, "app.py")}`,
+    );
   const bundle = await pack(root);
   try {
-    const answer = await client.describe(bundle.open(), root === path ? "." : basename(path), "3.11");
+    const answer = await client.describe(bundle.open(), relative(root, path), "3.11");
     return { ...readDescription(JSON.stringify(answer)), root };
   } catch (error) {
     throw asFabricError(error);
