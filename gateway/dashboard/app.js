@@ -12,7 +12,7 @@ async function ask(path) {
   return body;
 }
 
-/** Columns: title -> what of a row it shows; a value may be { text, className }. */
+/** Columns: title -> what of a row it shows; a value may be { text, className, title }. */
 function fill(id, columns, rows) {
   const table = byId(id);
   const head = element("tr");
@@ -23,6 +23,7 @@ function fill(id, columns, rows) {
       const value = show(row) ?? "";
       const cell = element("td", String(value.text ?? value));
       if (value.className) cell.className = value.className;
+      if (value.title) cell.title = value.title;
       line.append(cell);
     }
     return line;
@@ -47,10 +48,17 @@ function element(name, text) {
 const mib = (bytes) => `${Math.round(bytes / 1048576)} MiB`;
 const when = (iso) => (iso ? new Date(iso).toLocaleString() : "");
 const reserve = (amount) => (Array.isArray(amount) ? amount.join(" to ") : amount);
-const ms = (timings) =>
-  Object.entries(timings)
-    .map(([phase, spent]) => `${phase} ${spent} ms`)
-    .join(", ");
+const spent = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+/** The whole in the table, its parts on hovering. */
+const time = (timings) => {
+  const parts = Object.entries(timings);
+  if (parts.length === 0) return "";
+  return {
+    text: spent(parts.reduce((sum, [, ms]) => sum + ms, 0)),
+    title: parts.map(([phase, ms]) => `${phase} ${spent(ms)}`).join(", "),
+  };
+};
+const note = (text) => (text ? { text: text.split("\n")[0], title: text.slice(0, 2000) } : "");
 
 function show({ apps, invocations, nodes, containers, series }) {
   fill(
@@ -81,9 +89,9 @@ function show({ apps, invocations, nodes, containers, series }) {
       id: (i) => i.id,
       function: (i) => `${i.app}/${i.function}`,
       state: (i) => ({ text: i.state, className: i.state }),
-      started: (i) => when(i.createdAt),
-      time: (i) => ms(i.timings),
-      note: (i) => i.error?.message?.slice(0, 200) ?? i.reason,
+      created: (i) => when(i.createdAt),
+      time: (i) => time(i.timings),
+      note: (i) => note(i.error?.message ?? i.reason),
     },
     invocations,
   );
