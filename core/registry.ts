@@ -78,10 +78,12 @@ interface RegistryDeps {
   objects: ObjectStore;
   state: Pick<StateStore, "hints" | "holds">;
   clock: Clock;
+  /** Told of looks into the bucket that failed although nobody waited for them. */
+  onError?: (error: unknown) => void;
 }
 
-export async function createRegistry({ objects, state, clock }: RegistryDeps): Promise<Registry> {
-  const current = new Map<string, { manifest: VersionManifest | undefined; until: number }>();
+export async function createRegistry({ objects, state, clock, onError = () => {} }: RegistryDeps): Promise<Registry> {
+  const current = new Map<string, { manifest: VersionManifest; until: number }>();
   const manifests = new Map<string, VersionManifest>();
   const stopListening = await state.hints.onAppChanged((app) => current.delete(app));
 
@@ -124,13 +126,23 @@ export async function createRegistry({ objects, state, clock }: RegistryDeps): P
     await state.hints.appChanged(manifest.app);
   };
 
-  const readCurrent = async (app: string): Promise<VersionManifest | undefined> => {
-    const known = current.get(app);
-    if (known && known.until > clock.monotonic()) return known.manifest;
+  const refresh = async (app: string): Promise<VersionManifest | undefined> => {
     const pointer = await readJson<{ version: string }>(currentKey(app));
     const manifest = pointer && (await version(app, pointer.version));
-    current.set(app, { manifest, until: clock.monotonic() + CURRENT_TTL_MS });
+    if (manifest) current.set(app, { manifest, until: clock.monotonic() + CURRENT_TTL_MS });
+    else current.delete(app);
     return manifest;
+  };
+
+  const readCurrent = async (app: string): Promise<VersionManifest | undefined> => {
+    const known = current.get(app);
+    if (!known) return refresh(app);
+    if (known.until <= clock.monotonic()) {
+      known.until = clock.monotonic() + CURRENT_TTL_MS;
+      // Nobody waits for the look that makes up for a lost hint; while the bucket is away, what is known stays true.
+      refresh(app).catch(onError);
+    }
+    return known.manifest;
   };
 
   return {

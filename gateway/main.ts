@@ -93,7 +93,12 @@ async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Conf
     () => state.ping(),
     (error) => log.warn({ error: error.message }, "waiting for Redis"),
   );
-  const registry = await createRegistry({ objects, state, clock });
+  const registry = await createRegistry({
+    objects,
+    state,
+    clock,
+    onError: (error) => log.warn({ error: asFabricError(error).message }, "an app's current version was not looked up"),
+  });
   const outcomes = await followOutcomes(state, clock);
   const metrics = createMetrics({ state, queue });
   const app = createApp({

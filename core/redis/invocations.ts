@@ -7,6 +7,8 @@ import { parseLeaseMember, queuedMember, type RedisKeys } from "./keys.ts";
 import { newRecordFields, outcomeFields, parseRecord, plainFields } from "./record.ts";
 
 const IDEMPOTENCY_SECONDS = 86_400;
+/** What accept.lua keeps, about. */
+const RECENT = 20_000;
 
 export const CANCELLED = JSON.stringify(new FabricError("cancelled", "The invocation was cancelled.").toBody());
 
@@ -114,7 +116,8 @@ export function invocationStore(
     get: read,
 
     async list({ app, fn, limit }) {
-      const entries = await safely(() => redis.xrevrange(keys.recent, "+", "-"));
+      const count = app === undefined && fn === undefined ? limit : RECENT;
+      const entries = await safely(() => redis.xrevrange(keys.recent, "+", "-", "COUNT", count));
       const wanted = entries
         .map(([, fields]) => ({ id: fields[1]!, app: fields[3]!, fn: fields[5]! }))
         .filter((entry) => (app === undefined || entry.app === app) && (fn === undefined || entry.fn === fn))
