@@ -1,13 +1,23 @@
-/** The folder every container sees as its SDK: fabric_sdk with its one dependency, made once per content, without Python. */
+/** The folder every container sees as its SDK: fabric_sdk with its one dependency, made once per content. */
 import { createHash, randomBytes } from "node:crypto";
 import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join, relative } from "node:path";
+import { join, relative } from "node:path";
+import { runCommand } from "./run-command.ts";
+
+/** Pure Python and the same for every version, so one folder serves all images. */
+export const CLOUDPICKLE = "cloudpickle==3.1.2";
+
 export interface SdkDirOptions {
   dataDir: string;
   /** The folder that holds `fabric_sdk`: sdk/python/src of the repository. */
   source: string;
-  /** The folder that holds `cloudpickle`, pure Python and the same for every version; default: `vendor` beside `source`. */
-  vendor?: string;
+  caBundle?: string;
+  pipIndexUrl?: string;
+  /** Interpreters to try for pip, in this order. */
+  pythons?: string[];
+  signal?: AbortSignal;
+  /** Told, in words for a person, what is missing. */
+  onNotice?: (notice: string) => void;
 }
 
 const LEFT_OUT = new Set(["__pycache__", ".mypy_cache", ".ruff_cache"]);
@@ -24,13 +34,12 @@ async function filesBelow(folder: string): Promise<string[]> {
   return files.sort();
 }
 
-async function contentHash(folders: string[]): Promise<string> {
-  const hash = createHash("sha256").update("2\0");
-  for (const folder of folders)
-    for (const file of await filesBelow(folder)) {
-      const content = await readFile(file);
-      hash.update(`${relative(folder, file)}\0${content.length}\0`).update(content);
-    }
+async function contentHash(source: string): Promise<string> {
+  const hash = createHash("sha256").update(`1 ${CLOUDPICKLE}\0`);
+  for (const file of await filesBelow(source)) {
+    const content = await readFile(file);
+    hash.update(`${relative(source, file)}\0${content.length}\0`).update(content);
+  }
   return hash.digest("hex").slice(0, 32);
 }
 
@@ -43,6 +52,32 @@ const exists = (path: string): Promise<boolean> =>
     },
   );
 
+/** The first interpreter that has pip installs. Answers why none could, if none could. */
+async function installDependencies(target: string, options: SdkDirOptions): Promise<string | undefined> {
+  const reasons: string[] = [];
+  for (const python of options.pythons ?? ["python3", "/usr/bin/python3", "python"]) {
+    const args = [
+      "-m",
+      "pip",
+      "install",
+      "--quiet",
+      "--no-input",
+      "--disable-pip-version-check",
+      "--no-deps",
+      "--no-compile",
+    ];
+    if (options.caBundle) args.push("--cert", options.caBundle);
+    if (options.pipIndexUrl) args.push("--index-url", options.pipIndexUrl);
+    const { code, stderr } = await runCommand(python, [...args, "--target", target, CLOUDPICKLE], {
+      signal: options.signal,
+    });
+    if (code === 0) return undefined;
+    reasons.push(`${python}: ${stderr.trim().split("\n").slice(-3).join(" ") || `exit code ${code}`}`);
+  }
+  options.signal?.throwIfAborted();
+  return reasons.join("\n");
+}
+
 /** Functions run as another user: everything readable, nothing writable. */
 async function openTree(folder: string): Promise<void> {
   await chmod(folder, 0o755);
@@ -53,25 +88,38 @@ async function openTree(folder: string): Promise<void> {
   }
 }
 
-/** Gives the folder, making it when this content was not prepared before. Gateway and runner may call it at the same time. */
+/**
+ * Gives the folder, making it when this content was not prepared before. Gateway and runner may call it at the same time.
+ * Without a Python that has pip, cloudpickle is left out and `onNotice` is told: functions sent by value then do not run, all
+ * others do. It is tried again at the next start.
+ */
 export async function prepareSdkDir(options: SdkDirOptions): Promise<string> {
   const root = join(options.dataDir, "sdk");
-  const sources = [options.vendor ?? join(dirname(options.source), "vendor"), options.source];
-  const folder = join(root, await contentHash(sources));
+  const folder = join(root, await contentHash(options.source));
   if (await exists(folder)) return folder;
   const temporary = `${folder}.${randomBytes(6).toString("hex")}`;
   await mkdir(root, { recursive: true, mode: 0o755 });
   try {
     await mkdir(temporary);
-    for (const source of sources)
-      await cp(source, temporary, { recursive: true, filter: (from) => !leftOut(basename(from)) });
+    const missing = await installDependencies(temporary, options);
+    if (missing)
+      options.onNotice?.(
+        `${CLOUDPICKLE} could not be installed, so functions sent by value (from notebooks and scripts) do not run here. Install python3 with pip and start again.\n${missing}`,
+      );
+    await cp(options.source, temporary, { recursive: true, filter: (from) => !leftOut(from.split("/").at(-1)!) });
     await openTree(temporary);
-    await rename(temporary, folder).catch((error: NodeJS.ErrnoException) => {
-      // Somebody else was faster; the content is the same.
-      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
-    });
+    return await takePlace(temporary, missing ? `${folder}-bare` : folder);
   } finally {
     await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+async function takePlace(temporary: string, folder: string): Promise<string> {
+  try {
+    await rename(temporary, folder);
+  } catch (error) {
+    // Somebody else was faster; the content is the same.
+    if (!["ENOTEMPTY", "EEXIST"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
   return folder;
 }

@@ -63,8 +63,15 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
       }),
     process: () => processEngine({ dataDir: config.dataDir }),
   });
+  const sdkDir = await prepareSdkDir({
+    dataDir: config.dataDir,
+    source: SDK,
+    caBundle: config.caBundle || undefined,
+    pipIndexUrl: config.pipIndexUrl || undefined,
+    signal: stopped.signal,
+    onNotice: (notice) => report.notices.push(notice),
+  });
   for (const notice of report.notices) log.warn({ engine: report.engine }, notice);
-  const sdkDir = await prepareSdkDir({ dataDir: config.dataDir, source: SDK });
   const waiting = (error: Error): void => log.warn({ error: error.message }, "waiting for a store");
   await untilDone(() => state.ping(), stopped.signal, waiting);
   await untilDone(() => objects.ensureBucket(), stopped.signal, waiting);
