@@ -17,6 +17,7 @@ interface Ran {
   stderr: string;
 }
 
+const PASS_ON_MS = 200;
 const CANDIDATES = ["python3", "python"];
 const VERSION = "import sys; print('%d.%d' % sys.version_info[:2])";
 const SDK = join(dirname(dirname(fileURLToPath(import.meta.url))), "python", "src");
@@ -66,9 +67,17 @@ export function inherit(
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { env: environment, stdio: "inherit" });
-    // Ctrl-C reaches the child from the terminal itself; a signal to us alone has to be passed on
-    signal.addEventListener("abort", () => child.kill("SIGINT"), { once: true });
+    let passOn: NodeJS.Timeout | undefined;
+    // Ctrl-C reaches the child from the terminal itself, and twice would interrupt how it ends; a signal to us alone does not
+    const interrupt = (): void => {
+      passOn = setTimeout(() => child.kill("SIGINT"), PASS_ON_MS);
+    };
+    signal.addEventListener("abort", interrupt, { once: true });
     child.once("error", reject);
-    child.once("exit", (code, killedBy) => resolve(code ?? (killedBy === "SIGINT" ? 130 : 1)));
+    child.once("exit", (code, killedBy) => {
+      clearTimeout(passOn);
+      signal.removeEventListener("abort", interrupt);
+      resolve(code ?? (killedBy === "SIGINT" ? 130 : 1));
+    });
   });
 }

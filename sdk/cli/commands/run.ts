@@ -1,7 +1,9 @@
 /** `fabric run PATH[::NAME] [args]`: an app that lives as long as this command, with one of its entrypoints run here. */
 import { resolve } from "node:path";
 import { fail } from "../../../core/errors.ts";
+import type { LogEntry } from "../../typescript/client.ts";
 import { type Context, UsageError } from "../context.ts";
+import { followVersion } from "../follow-version.ts";
 import { findPython, inherit, pythonEnvironment } from "../python.ts";
 import { awaitDeployed, prepare } from "../ship.ts";
 
@@ -23,14 +25,31 @@ export async function run(target: string, args: readonly string[], context: Cont
       ...pythonEnvironment(context.environment),
       ...{ FABRIC_APP: app, FABRIC_APP_VERSION: version, FABRIC_URL: url, FABRIC_TOKEN: token },
     };
-    return await inherit(
-      python.command,
-      ["-m", "fabric_sdk.run", resolve(path), entry, ...args],
-      environment,
-      context.signal,
-    );
+    const words = ["-m", "fabric_sdk.run", resolve(path), entry, ...args];
+    return await withLogs({ app, version }, context, () => inherit(python.command, words, environment, context.signal));
   } finally {
     hold.abort();
+  }
+}
+
+/** What the functions print elsewhere goes to stderr here, so that stdout is the entrypoint's own. */
+async function withLogs<T>(
+  version: { app: string; version: string },
+  context: Context,
+  act: () => Promise<T>,
+): Promise<T> {
+  const { terminal, signal } = context;
+  const ended = new AbortController();
+  const print = ({ source, text }: LogEntry): void =>
+    terminal.note(source === "system" ? terminal.paint.dim(text.trimEnd()) : text.trimEnd());
+  const following = followVersion(context.client(), version, print, AbortSignal.any([signal, ended.signal])).catch(
+    (error: unknown) => terminal.warn(`the log stream ended: ${error instanceof Error ? error.message : error}`),
+  );
+  try {
+    return await act();
+  } finally {
+    ended.abort();
+    if (!signal.aborted) await following;
   }
 }
 

@@ -21,6 +21,7 @@ from .errors import FabricError
 __all__ = ["main", "parser"]
 
 USAGE = 2
+INTERRUPTED = 130
 _WORD = re.compile(r"\b(str|int|float|bool)\b")
 _CONTAINER = re.compile(r"\b(list|dict|tuple|set|List|Dict|Tuple|Set|Sequence|Mapping|Any)\b")
 
@@ -124,3 +125,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except FabricError as error:
         sys.exit(_report(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
