@@ -53,7 +53,8 @@ export function redisState({
   return {
     invocations: {
       ...invocations,
-      accept: async (call, idempotency) => {
+      // Throws before anything is sent, so that a caller who sends more right behind it does not.
+      accept: (call, idempotency) => {
         if (full)
           throw new FabricError("too_many_invocations", "Redis is over 80 % of its memory; nothing was accepted.");
         return invocations.accept(call, idempotency);
