@@ -5,11 +5,12 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { commandName } from "../core/command-name.ts";
 import { type Config, toEnvironment } from "../core/config.ts";
-import { clientEnvironment, type UserConfig } from "../core/user-config.ts";
+import { clientEnvironment } from "../core/user-config.ts";
 import { type DataDir, dataDir, makeDataDir } from "./data-dir.ts";
 import { LocalFailure } from "./failure.ts";
 import { isAlive } from "./identity.ts";
 import { lastLines, rotate } from "./launch.ts";
+import { offerToUser } from "./offer-to-user.ts";
 import { ourNode } from "./our-node.ts";
 import type { LocalContext } from "./output.ts";
 import { isLoopback } from "./plan.ts";
@@ -21,7 +22,6 @@ import { checkExternalS3 } from "./s3-probe.ts";
 import { type LocalOptions, localConfig, portWishes, withOptions } from "./settings.ts";
 import { openState, saveState } from "./state.ts";
 import { stopRecorded } from "./stop-recorded.ts";
-import { writeUserConfig } from "./user-file.ts";
 
 export interface UpOptions extends LocalOptions {
   foreground?: boolean;
@@ -37,8 +37,7 @@ export async function up(options: UpOptions, { environment, output }: LocalConte
   makeDataDir(dir);
   const before = readRunning(dir);
   if (before?.facts && isAlive(before.supervisor)) {
-    writeUserConfig(config.configFile, forUser(before.facts));
-    return tellUp(before.facts, before, options, { environment, output }, "is running already");
+    return tellUp(before.facts, before, options, { environment, output }, config.configFile, "is running already");
   }
   if (before && isAlive(before.supervisor))
     throw new LocalFailure(
@@ -49,8 +48,7 @@ export async function up(options: UpOptions, { environment, output }: LocalConte
   const started = await prepare(config, merged, dir, output);
   if (options.foreground) return foreground(started, merged, options, { environment, output });
   const facts = await startDetached(dir, { ...merged, ...started.variables }, output);
-  writeUserConfig(config.configFile, forUser(facts));
-  tellUp(facts, readRunning(dir), options, { environment, output }, "is up");
+  tellUp(facts, readRunning(dir), options, { environment, output }, config.configFile, "is up");
 }
 
 /** A supervisor that was killed leaves its children behind; they would hold the ports. */
@@ -131,20 +129,19 @@ async function foreground(
 ): Promise<void> {
   const { superviseHere } = await import("./foreground.ts");
   await superviseHere({ ...environment, ...started.variables }, ROOT, context.output, (facts, running) => {
-    writeUserConfig(started.configFile, forUser(facts));
-    tellUp(facts, running, options, context, "is up; Ctrl-C stops it");
+    tellUp(facts, running, options, context, started.configFile, "is up; Ctrl-C stops it");
   });
 }
-
-const forUser = ({ url, token, bucket, dataDir, s3 }: Facts): UserConfig => ({ url, token, bucket, dataDir, s3 });
 
 function tellUp(
   facts: Facts,
   running: Running | undefined,
   options: UpOptions,
   { environment, output }: LocalContext,
+  configFile: string,
   verb: string,
 ): void {
+  const other = offerToUser(configFile, facts);
   for (const notice of facts.notices) output.warn(notice);
   if (options.json) {
     const alreadyRunning = verb.includes("already");
@@ -157,5 +154,10 @@ function tellUp(
   output.out(`  data directory  ${facts.dataDir}`);
   output.out(`  bucket          s3://${facts.bucket} at ${facts.s3.endpoint}`);
   const fabric = commandName(environment);
-  output.note(`next: eval "$(${fabric} env)" for curl and aws; ${fabric} deploy APP.py; ${fabric} down to stop`);
+  if (other === undefined)
+    output.note(`next: eval "$(${fabric} env)" for curl and aws; ${fabric} deploy APP.py; ${fabric} down to stop`);
+  else {
+    output.note(`next: eval "$(${fabric} env --data-dir ${facts.dataDir})" to use it in this terminal`);
+    output.note(`other terminals go on with the fabric in ${other}`);
+  }
 }

@@ -6,7 +6,8 @@ import { expect, it } from "vitest";
 import { dataDir, makeDataDir } from "../../../local/data-dir.ts";
 import { identify, isAlive } from "../../../local/identity.ts";
 import { lastLines, parseReady, rotate } from "../../../local/launch.ts";
-import { claimRunning, dropRunning, readRunning } from "../../../local/running.ts";
+import { offerToUser } from "../../../local/offer-to-user.ts";
+import { claimRunning, dropRunning, readRunning, saveRunning } from "../../../local/running.ts";
 import { openState, readState } from "../../../local/state.ts";
 import { shellQuote } from "../../../local/status.ts";
 
@@ -68,4 +69,25 @@ it("keeps one old log and shows the last lines of the new one", () => {
   expect(lastLines(log, 2)).toBe("two\nthree");
   rotate(log, 5);
   expect(readFileSync(`${log}.1`, "utf8")).toBe("one\ntwo\nthree\n");
+});
+
+it("lets the user's commands go on speaking to the first fabric while that one runs", async () => {
+  const [first, second] = [freshDir(), freshDir()];
+  const path = join(first.root, "config.json");
+  const s3 = { endpoint: "http://127.0.0.1:2", region: "r", accessKeyId: "a", secretAccessKey: "b" };
+  const facts = (dir: typeof first) => ({
+    ...{ url: "http://127.0.0.1:1", token: "t", bucket: "fabric", engine: "process", notices: [], s3 },
+    dataDir: dir.root,
+  });
+  const named = () => JSON.parse(readFileSync(path, "utf8")).dataDir;
+  for (const dir of [first, second]) makeDataDir(dir);
+  writeFileSync(path, "damaged");
+  expect(offerToUser(path, facts(first))).toBe(undefined);
+  expect(named()).toBe(first.root);
+  saveRunning(first, { supervisor: identify(process.pid), children: {} });
+  expect(offerToUser(path, facts(second))).toBe(first.root);
+  expect(named()).toBe(first.root);
+  await dropRunning(first);
+  expect(offerToUser(path, facts(second))).toBe(undefined);
+  expect(named()).toBe(second.root);
 });
