@@ -15,6 +15,13 @@ const tsx = await import("tsx/esm/api").catch((error) => {
 });
 tsx.register();
 
+// `fabric logs -f | head` closes our output: then there is nobody to tell anything any more
+for (const stream of [process.stdout, process.stderr])
+  stream.on("error", (error) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(141);
+  });
+
 const { runCli } = await import("../sdk/cli/run.ts");
 process.exitCode = await runCli({
   argv: process.argv.slice(2),
