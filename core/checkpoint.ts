@@ -18,6 +18,8 @@ export interface CheckpointManifest {
   app: string;
   fn: string;
   version: string;
+  /** Number of the container's request that saved it: a request repeated after a lost connection is told from a new one. */
+  request?: number;
   metrics: Record<string, number | string | boolean | null>;
   files: CheckpointFile[];
 }

@@ -8,7 +8,7 @@ import {
   checkpointPrefix,
   seriesPrefix,
 } from "../core/checkpoint.ts";
-import { listSteps } from "../core/checkpoint-reader.ts";
+import { listSteps, readManifest } from "../core/checkpoint-reader.ts";
 import { asFabricError, fail } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
@@ -26,11 +26,14 @@ export interface CheckpointOwner {
   version: string;
   /** Host folder of its container's scratch. */
   scratch: string;
+  /** What it chose before its runner was restarted. */
+  series?: string;
 }
 
 export interface CheckpointWriter {
   choose(series: string, resume: boolean): Promise<{ series: string; next_step: number }>;
-  report(report: Extract<Operation, { op: "report" }>): Promise<{ step: number }>;
+  /** The same `request` again, after a connection or a runner was lost, is the same checkpoint. */
+  report(report: Extract<Operation, { op: "report" }>, request: number): Promise<{ step: number }>;
   /** Which series `restore` means by default. */
   readable(): Promise<ReadableSeries>;
 }
@@ -49,9 +52,12 @@ interface Chosen {
   series: string;
   resume: boolean;
   nextStep: number;
-  /** It holds the series as its writer, and what others left unfinished there is gone. */
-  held: boolean;
+  /** Requests that were answered, with their steps. */
+  answered: Map<number, number>;
 }
+
+/** A shim asks again what it heard nothing of; a function's threads wait for few reports at once. */
+const ANSWERS_KEPT = 64;
 
 export function createCheckpointWriter(
   { state, objects, runner, leaseMs, log }: CheckpointDeps,
@@ -72,11 +78,16 @@ export function createCheckpointWriter(
     await take(series);
     await removeUncommitted(objects, series);
     const steps = await listSteps(objects, series);
+    const newest = steps.length > 0 ? await readManifest(objects, series, steps.at(-1)!) : undefined;
+    const answered = new Map(newest?.request !== undefined && isMine(newest) ? [[newest.request, newest.step]] : []);
     state.invocations.note(me, { series }).catch((err: unknown) => log.debug({ err, ...me }, "a note was not taken"));
-    return { series, resume, nextStep: (steps.at(-1) ?? -1) + 1, held: true };
+    return { series, resume, nextStep: (steps.at(-1) ?? -1) + 1, answered };
   }
 
-  const current = async (): Promise<Chosen> => (chosen ??= await hold(owner.id, true));
+  const isMine = (manifest: CheckpointManifest): boolean =>
+    manifest.invocation === me.id && manifest.generation === me.generation;
+
+  const current = async (): Promise<Chosen> => (chosen ??= await hold(owner.series ?? owner.id, true));
 
   async function stillMine(series: string): Promise<void> {
     const { lost } = await state.invocations.renew(runner, [me], leaseMs);
@@ -84,7 +95,13 @@ export function createCheckpointWriter(
     await take(series);
   }
 
-  async function save(series: string, step: number, directory: string, metrics: CheckpointManifest["metrics"]) {
+  async function save(
+    series: string,
+    step: number,
+    directory: string,
+    metrics: CheckpointManifest["metrics"],
+    request: number,
+  ) {
     const folder = relativePath(directory);
     const prefix = checkpointPrefix(series, step);
     const names = await filesBelow(owner.scratch, folder);
@@ -104,6 +121,7 @@ export function createCheckpointWriter(
       app,
       fn,
       version,
+      request,
       metrics,
       files,
     };
@@ -115,9 +133,10 @@ export function createCheckpointWriter(
   }
 
   /** A save that failed may be tried again, so its files go; unless they may be another owner's by now. */
-  async function saveWhole(...[series, step, directory, metrics]: Parameters<typeof save>): Promise<void> {
+  async function saveWhole(...saved: Parameters<typeof save>): Promise<void> {
+    const [series, step] = saved;
     try {
-      await save(series, step, directory, metrics);
+      await save(...saved);
     } catch (thrown) {
       const { code } = asFabricError(thrown);
       const othersMayWrite = code === "node_lost" || code === "series_in_use" || code === "checkpoint_exists";
@@ -133,20 +152,25 @@ export function createCheckpointWriter(
       return { series, next_step: chosen.nextStep };
     },
 
-    async report({ metrics, directory, step: given }) {
+    async report({ metrics, directory, step: given }, request) {
       const into = await current();
+      const before = into.answered.get(request);
+      if (before !== undefined) return { step: before };
       const step = given ?? into.nextStep;
       if (step > MAX_STEP) fail("bad_request", `step ${step} is over ${MAX_STEP}`);
       if (directory !== undefined) {
-        if (await objects.head(checkpointManifestKey(into.series, step))) exists(into.series, step);
-        await saveWhole(into.series, step, directory, metrics);
+        const there = await readManifest(objects, into.series, step);
+        if (!there) await saveWhole(into.series, step, directory, metrics, request);
+        else if (!isMine(there) || there.request !== request) exists(into.series, step);
       }
       into.nextStep = Math.max(into.nextStep, step + 1);
+      into.answered.set(request, step);
+      if (into.answered.size > ANSWERS_KEPT) into.answered.delete(into.answered.keys().next().value!);
       return { step };
     },
 
     async readable() {
-      const { series, resume } = chosen ?? { series: owner.id, resume: true };
+      const { series, resume } = chosen ?? { series: owner.series ?? owner.id, resume: true };
       return { series, ...(resume ? {} : { invocation: owner.id }) };
     },
   };

@@ -43,17 +43,18 @@ export function createOperations(deps: OperationDeps): Operations {
     if (!writer) {
       const { id, generation } = attempt;
       const { app, version } = plan.manifest;
-      const owner: CheckpointOwner = { id, generation, app, fn: plan.fn.name, version, scratch };
+      const { series } = attempt.claimed.record;
+      const owner: CheckpointOwner = { id, generation, app, fn: plan.fn.name, version, scratch, series };
       writer = createCheckpointWriter(deps, owner, () => attempt.state() === "running");
       writers.set(attempt, writer);
     }
     return writer;
   }
 
-  async function perform(context: OperationContext, { operation }: Request): Promise<unknown> {
+  async function perform(context: OperationContext, { operation, request }: Request): Promise<unknown> {
     const writer = writerOf(context);
     if (operation.op === "series") return writer.choose(operation.name, operation.resume);
-    if (operation.op === "report") return writer.report(operation);
+    if (operation.op === "report") return writer.report(operation, request);
     return restore({ objects: deps.objects, link: context.link, log: deps.log }, operation, await writer.readable());
   }
 

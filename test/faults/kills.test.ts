@@ -71,6 +71,17 @@ test("a restarted runner adopts the container that lives: one attempt", async ()
   expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", attempts: 1, container });
 });
 
+test("a runner restarted in mid-training goes on in the series that was chosen, each step once", async () => {
+  const id = await fabric.spawn("trains", { epochs: 10, pause: 0.4, series: "restarted" });
+  const saved = async () => ((await (await fabric.fetch("/v1/checkpoints/restarted")).json()) as any).checkpoints ?? [];
+  await until(async () => (await saved()).length >= 2, 30_000, "two checkpoints are committed");
+  await fabric.kill9("runner");
+  expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", attempts: 1 });
+  expect((await saved()).map((one: any) => [one.step, one.metrics.epoch])).toEqual(
+    Array.from({ length: 10 }, (_, epoch) => [epoch, epoch]),
+  );
+});
+
 test("a runner that is gone for longer than its lease is fenced: the call runs again, one result", async () => {
   const id = await fabric.spawn("nap", { seconds: 8 });
   await until(async () => (await fabric.record(id)).state === "running", 20_000, "it runs");
