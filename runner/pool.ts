@@ -11,6 +11,7 @@ import type { Container, ContainerEvents, StartFailure } from "./container-contr
 import { type ContainerPlan, keyOf } from "./container-plan.ts";
 import type { Room } from "./room.ts";
 import { idleToStop, type Load, type ScalingPolicy, startsNow } from "./scaling.ts";
+import type { SharedDeaths } from "./shared-deaths.ts";
 
 /** After this many deaths beside others an input gets a container to itself. */
 const ALONE_AFTER = 2;
@@ -21,8 +22,7 @@ export interface PoolDeps {
   clock: Clock;
   log: Log;
   room: Room;
-  /** Deaths an input has shared with others, by invocation. */
-  sharedDeaths: Map<string, number>;
+  sharedDeaths: SharedDeaths;
   createContainer(plan: ContainerPlan, events: ContainerEvents): Container;
   /** An attempt that a container reported, from before a restart. */
   adopt(container: Container, attempt: Attempt): LiveAttempt | undefined;
@@ -87,7 +87,7 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
     };
   }
 
-  const wantsAlone = ({ id }: LiveAttempt): boolean => (deps.sharedDeaths.get(id) ?? 0) >= ALONE_AFTER;
+  const wantsAlone = ({ id }: LiveAttempt): boolean => deps.sharedDeaths.of(id) >= ALONE_AFTER;
 
   function place(attempt: LiveAttempt): boolean {
     const alone = wantsAlone(attempt);
@@ -129,7 +129,7 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
     },
     onStray: stray,
     onCrash(_container, attempts) {
-      for (const { id } of attempts) deps.sharedDeaths.set(id, (deps.sharedDeaths.get(id) ?? 0) + 1);
+      for (const { id } of attempts) deps.sharedDeaths.note(id);
     },
     onEnded(container, failure?: StartFailure) {
       containers.delete(container.id);

@@ -25,6 +25,7 @@ import { createPool } from "./pool.ts";
 import type { Reach } from "./reach.ts";
 import { createReconcile } from "./reconcile.ts";
 import { createRoom } from "./room.ts";
+import { createSharedDeaths } from "./shared-deaths.ts";
 
 export interface RunnerOptions {
   state: StateStore;
@@ -60,7 +61,7 @@ export function createRunner(options: RunnerOptions): Runner {
   const dirs = runnerDirs(options.dataDir);
   const logs = createLogShipper({ logs: state.logs, clock, log });
   const intakes = new Map<FunctionKey, Intake>();
-  const sharedDeaths = new Map<string, number>();
+  const sharedDeaths = createSharedDeaths();
   const bundles = createBundles({ objects, dir: dirs.bundles, maxBytes: options.maxSourceBytes });
   const operations = createOperations({ state, objects, log, runner: identity.runner, leaseMs });
   const allContainers = (): Container[] =>
