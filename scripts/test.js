@@ -1,7 +1,7 @@
 /** `npm test`: every check and every test, first to last, every skip with its reason, and one line that sums up. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -10,7 +10,11 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
 const quick = process.argv.includes("--quick");
 const reports = mkdtempSync(join(tmpdir(), "fabric-test-"));
-const tools = process.env.FABRIC_TEST_TOOLS || "/opt/fabric-test-tools";
+/** Where scripts/setup.sh --tests puts them: the usual place, or the user's own where that one cannot be written. */
+const usual = "/opt/fabric-test-tools";
+const own = join(homedir(), ".cache", "fabric", "test-tools");
+const tools = process.env.FABRIC_TEST_TOOLS || (existsSync(usual) || process.getuid?.() === 0 ? usual : own);
+process.env.FABRIC_TEST_TOOLS = tools;
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** Everything that failed, told again at the end. */
 const failures = [];

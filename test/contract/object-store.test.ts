@@ -65,7 +65,7 @@ if (MOTO)
       signatures: "moto does not check them",
     },
   );
-else skip("moto", "moto_server is neither on PATH nor in FABRIC_TEST_TOOLS_VENV");
+else skip("moto", "moto_server is neither on PATH nor in FABRIC_TEST_TOOLS");
 
 if (VERSITY)
   objectStoreContract(

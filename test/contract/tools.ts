@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 
 export async function findTool(program: string): Promise<string | undefined> {
-  const venv = process.env.FABRIC_TEST_TOOLS_VENV ?? "/opt/fabric-test-tools";
+  const venv = process.env.FABRIC_TEST_TOOLS || "/opt/fabric-test-tools";
   for (const dir of [join(venv, "bin"), ...(process.env.PATH ?? "").split(delimiter)]) {
     const path = join(dir, program);
     if (await works(access(path, constants.X_OK))) return path;
