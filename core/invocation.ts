@@ -76,8 +76,10 @@ export interface InvocationRecord extends Omit<NewInvocation, "waiter">, Moments
   error?: ErrorBody;
   /** The pickled exception of the last failed attempt, for Python callers. */
   exception?: Buffer;
-  /** Series its latest checkpoint went to. */
+  /** Series its checkpoints go to; absent: one named by its id. */
   series?: string;
+  /** Earlier invocations' checkpoints of the series do not count for it. */
+  startsOver?: boolean;
 }
 
 /** What a claim gives the runner. */

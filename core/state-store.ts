@@ -34,7 +34,7 @@ export interface InvocationStore {
   /** Notes where the attempt runs, its moments, or a reason; for people, never decides anything. Stale attempts change nothing. */
   note(
     attempt: Attempt,
-    facts: { container?: string; reason?: string; series?: string } & Partial<Moments>,
+    facts: { container?: string; reason?: string; series?: string; startsOver?: boolean } & Partial<Moments>,
   ): Promise<void>;
   /** Extends leases held by `runner`. Answers which attempts are no longer its own and which of the kept ones someone wants cancelled. */
   renew(runner: string, attempts: Attempt[], leaseMs: number): Promise<{ lost: Attempt[]; cancel: Attempt[] }>;

@@ -28,6 +28,7 @@ export interface CheckpointOwner {
   scratch: string;
   /** What it chose before its runner was restarted. */
   series?: string;
+  startsOver?: boolean;
 }
 
 export interface CheckpointWriter {
@@ -80,14 +81,16 @@ export function createCheckpointWriter(
     const steps = await listSteps(objects, series);
     const newest = steps.length > 0 ? await readManifest(objects, series, steps.at(-1)!) : undefined;
     const answered = new Map(newest?.request !== undefined && isMine(newest) ? [[newest.request, newest.step]] : []);
-    state.invocations.note(me, { series }).catch((err: unknown) => log.debug({ err, ...me }, "a note was not taken"));
+    state.invocations
+      .note(me, { series, startsOver: !resume })
+      .catch((err: unknown) => log.debug({ err, ...me }, "a note was not taken"));
     return { series, resume, nextStep: (steps.at(-1) ?? -1) + 1, answered };
   }
 
   const isMine = (manifest: CheckpointManifest): boolean =>
     manifest.invocation === me.id && manifest.generation === me.generation;
 
-  const current = async (): Promise<Chosen> => (chosen ??= await hold(owner.series ?? owner.id, true));
+  const current = async (): Promise<Chosen> => (chosen ??= await hold(owner.series ?? owner.id, !owner.startsOver));
 
   async function stillMine(series: string): Promise<void> {
     const { lost } = await state.invocations.renew(runner, [me], leaseMs);
@@ -170,7 +173,7 @@ export function createCheckpointWriter(
     },
 
     async readable() {
-      const { series, resume } = chosen ?? { series: owner.series ?? owner.id, resume: true };
+      const { series, resume } = chosen ?? { series: owner.series ?? owner.id, resume: !owner.startsOver };
       return { series, ...(resume ? {} : { invocation: owner.id }) };
     },
   };

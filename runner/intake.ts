@@ -10,8 +10,9 @@ import type { Attempt, StateStore } from "../core/state-store.ts";
 import type { AttemptHooks, Claimed, LiveAttempt } from "./attempt.ts";
 import { claimSurely } from "./claim.ts";
 import type { NodeIdentity } from "./container-plan.ts";
+import { gather } from "./gather.ts";
 import type { Leases } from "./leases.ts";
-import { lookahead, takesNow } from "./pace.ts";
+import { lookahead, smooth, takesNow } from "./pace.ts";
 import type { Pool } from "./pool.ts";
 import { untilDone } from "./until-done.ts";
 
@@ -51,6 +52,7 @@ export interface Intake {
 const SCALE_EVERY_MS = 100;
 const COLD_MS = 30_000;
 const STUCK_MS = 1_000;
+/** Nobody waits for an acknowledgement, and many at once cost little more than one. */
 const ACK_DELAY_MS = 5;
 
 export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
@@ -61,7 +63,7 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
   const taken = new Map<string, Attempt>();
   const since = new Map<LiveAttempt, number>();
   let reader: Promise<QueueReader> | undefined;
-  let nextAcks: Promise<void> | undefined;
+  const nextAcks = gather(clock, ACK_DELAY_MS);
   let wakes = 0;
   let dry = true;
   let streak = 0;
@@ -84,20 +86,9 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
   };
 
   async function acknowledge(entry: Attempt): Promise<void> {
-    await ackTick();
+    await nextAcks();
     await (await open()).acknowledge(entry);
     taken.delete(`${entry.id} ${entry.generation}`);
-  }
-
-  /** Nobody waits for an acknowledgement, and many at once cost little more than one. */
-  function ackTick(): Promise<void> {
-    nextAcks ??= new Promise((resolve) => {
-      clock.after(ACK_DELAY_MS, () => {
-        nextAcks = undefined;
-        resolve();
-      });
-    });
-    return nextAcks;
   }
 
   async function makePool(version: string): Promise<Pool | undefined> {
@@ -135,7 +126,8 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
     const attempt = register(record, entry);
     try {
       const home = pools.get(record.version) ?? (await makePool(record.version));
-      if (!home) return attempt.fault(unknownVersion(record).toBody());
+      if (!home)
+        return attempt.fault(new FabricError("version_not_found", `no version ${record.version} of ${key}`).toBody());
       lastVersion = record.version;
       homes.set(attempt, home);
       if (record.attempts > 1 && (await attempt.settledBefore())) return;
@@ -306,9 +298,3 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
     },
   };
 }
-
-const smooth = (before: number | undefined, now: number): number =>
-  before === undefined ? now : before * 0.9 + now * 0.1;
-
-const unknownVersion = ({ app, fn, version }: InvocationRecord): FabricError =>
-  new FabricError("version_not_found", `${app} has no version ${version} with a function ${fn} any more.`);

@@ -43,8 +43,8 @@ export function createOperations(deps: OperationDeps): Operations {
     if (!writer) {
       const { id, generation } = attempt;
       const { app, version } = plan.manifest;
-      const { series } = attempt.claimed.record;
-      const owner: CheckpointOwner = { id, generation, app, fn: plan.fn.name, version, scratch, series };
+      const { series, startsOver } = attempt.claimed.record;
+      const owner: CheckpointOwner = { id, generation, app, fn: plan.fn.name, version, scratch, series, startsOver };
       writer = createCheckpointWriter(deps, owner, () => attempt.state() === "running");
       writers.set(attempt, writer);
     }

@@ -17,3 +17,7 @@ export function takesNow(room: number, streak: number, inFlight: number, ahead: 
   const parallel = Math.min(MAX_PARALLEL, 2 ** Math.min(streak, 6));
   return Math.max(0, Math.min(room, parallel - inFlight));
 }
+
+/** A moving average in which the newest counts a tenth. */
+export const smooth = (before: number | undefined, now: number): number =>
+  before === undefined ? now : before * 0.9 + now * 0.1;

@@ -59,7 +59,8 @@ export function invocationStore(
     },
 
     async note({ id, generation }, facts) {
-      const fields = plainFields(facts);
+      const { startsOver, ...plain } = facts;
+      const fields = plainFields({ ...plain, startsOver: startsOver === undefined ? undefined : Number(startsOver) });
       if (fields.length > 0) await run("note", [keys.record(id)], [generation, ...fields]);
     },
 

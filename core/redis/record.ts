@@ -70,6 +70,7 @@ export function parseRecord(id: string, flat: Buffer[] | null | undefined): Invo
     container: text("container"),
     reason: text("reason"),
     series: text("series"),
+    startsOver: text("startsOver") === "1",
     result: parseResult(raw),
     error: error === undefined ? undefined : JSON.parse(error),
     exception: raw.exception,
