@@ -18,6 +18,7 @@ import { failFastRedis } from "../core/redis/connection.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
 import { prepareSdkDir } from "../core/sdk-dir.ts";
+import { untilDone } from "../core/until-done.ts";
 import { createApp } from "./app.ts";
 import { dockerImageBuilder } from "./build/docker-builder.ts";
 import { processImageBuilder } from "./build/process-builder.ts";
@@ -26,7 +27,6 @@ import { createMetrics } from "./metrics.ts";
 import { followOutcomes } from "./outcomes.ts";
 import { type Fetch, startingApp } from "./starting-app.ts";
 import { keepSweeping } from "./sweep.ts";
-import { untilDone } from "./until-done.ts";
 
 const SWEEP = { outboxAgeMs: 2_000, queuedAgeMs: 15_000, max: 500 };
 const CLOSE_MS = 5_000;
@@ -82,17 +82,9 @@ if (running) {
 await shutDown();
 
 async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Config) {
-  const trying = { clock, signal: stopped.signal };
-  await untilDone(
-    trying,
-    () => objects.ensureBucket(),
-    (error) => log.warn({ error: error.message }, "waiting for S3"),
-  );
-  await untilDone(
-    trying,
-    () => state.ping(),
-    (error) => log.warn({ error: error.message }, "waiting for Redis"),
-  );
+  const waiting = (error: Error): void => log.warn({ error: error.message }, "waiting for a store");
+  await untilDone(() => objects.ensureBucket(), stopped.signal, waiting);
+  await untilDone(() => state.ping(), stopped.signal, waiting);
   const registry = await createRegistry({
     objects,
     state,

@@ -4,8 +4,8 @@ import { type InvocationRecord, inputKey } from "../core/invocation.ts";
 import type { ObjectStore, StoredObject } from "../core/object-store.ts";
 import { INLINE_BYTES, type ToShim } from "../core/protocol.ts";
 import { gather } from "../core/sized-body.ts";
+import { untilDone } from "../core/until-done.ts";
 import type { ContainerLink } from "./attempt.ts";
-import { untilDone } from "./until-done.ts";
 
 export async function sendInput(objects: ObjectStore, record: InvocationRecord, link: ContainerLink): Promise<void> {
   const frame: ToShim = {

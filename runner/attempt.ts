@@ -9,11 +9,11 @@ import type { ObjectStore } from "../core/object-store.ts";
 import type { ToShim } from "../core/protocol.ts";
 import { type Charge, decideRetry } from "../core/retry.ts";
 import type { InvocationStore, QueuedEntry } from "../core/state-store.ts";
+import { untilDone } from "../core/until-done.ts";
 import { sendInput } from "./attempt-input.ts";
 import type { ShimMessage } from "./channel.ts";
 import { findPublished, type Payload, publishResult, spool } from "./publish.ts";
 import type { Streams } from "./streams.ts";
-import { untilDone } from "./until-done.ts";
 
 export type AttemptState = "waiting" | "running" | "settling" | "ended";
 const NEXT: Record<AttemptState, readonly AttemptState[]> = {

@@ -1,8 +1,8 @@
 /** Claims an entry, also through an outage: a claim whose answer was lost is still ours. */
 import type { InvocationRecord } from "../core/invocation.ts";
 import type { Attempt, InvocationStore } from "../core/state-store.ts";
+import { untilDone } from "../core/until-done.ts";
 import type { NodeIdentity } from "./container-plan.ts";
-import { untilDone } from "./until-done.ts";
 
 /** `undefined`: the entry is stale and to be forgotten. */
 export async function claimSurely(

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { ContainerExit } from "../core/engine.ts";
 import { asFabricError, type ErrorBody, FabricError } from "../core/errors.ts";
 import type { Attempt } from "../core/state-store.ts";
+import { untilDone } from "../core/until-done.ts";
 import type { ContainerLink, Ending, LiveAttempt } from "./attempt.ts";
 import { type Channel, createChannel, type ShimMessage } from "./channel.ts";
 import { classifyExit } from "./classify-exit.ts";
@@ -11,7 +12,6 @@ import type { Container, ContainerDeps, ContainerEvents, ContainerPhase } from "
 import { type ContainerPlan, containerSpec, startFrame } from "./container-plan.ts";
 import { type RunnerDirs, SOCKET_NAME } from "./dirs.ts";
 import { watchDisk } from "./disk-watch.ts";
-import { untilDone } from "./until-done.ts";
 
 const NEXT: Record<ContainerPhase, readonly ContainerPhase[]> = {
   booked: ["starting", "ended"],

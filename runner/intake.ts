@@ -7,6 +7,7 @@ import type { Queue, QueueReader } from "../core/queue.ts";
 import type { Registry } from "../core/registry.ts";
 import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
 import type { Attempt, StateStore } from "../core/state-store.ts";
+import { untilDone } from "../core/until-done.ts";
 import type { AttemptHooks, Claimed, LiveAttempt } from "./attempt.ts";
 import { claimSurely } from "./claim.ts";
 import type { NodeIdentity } from "./container-plan.ts";
@@ -14,7 +15,6 @@ import { gather } from "./gather.ts";
 import type { Leases } from "./leases.ts";
 import { lookahead, smooth, takesNow } from "./pace.ts";
 import type { Pool } from "./pool.ts";
-import { untilDone } from "./until-done.ts";
 
 export interface IntakeDeps {
   state: Pick<StateStore, "invocations" | "hints">;

@@ -9,6 +9,7 @@ import { s3ObjectStore } from "../core/object-store-s3.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
 import { prepareSdkDir } from "../core/sdk-dir.ts";
+import { untilDone } from "../core/until-done.ts";
 import { announce } from "./announce.ts";
 import { chooseEngine } from "./choose-engine.ts";
 import { dockerEngine } from "./engine/docker.ts";
@@ -17,7 +18,6 @@ import { nodeFacts } from "./node-facts.ts";
 import { nodeIdentity } from "./node-identity.ts";
 import { probe } from "./reach.ts";
 import { createRunner, type Runner } from "./runner.ts";
-import { untilDone } from "./until-done.ts";
 
 const DRAIN_MS = 10_000;
 const SDK = fileURLToPath(new URL("../sdk/python/src", import.meta.url));

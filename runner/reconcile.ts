@@ -11,13 +11,13 @@ import { type FunctionKey, functionKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { Registry } from "../core/registry.ts";
 import type { Attempt, Booking, StateStore } from "../core/state-store.ts";
+import { untilDone } from "../core/until-done.ts";
 import type { LiveAttempt } from "./attempt.ts";
 import type { Container } from "./container-contract.ts";
 import { LABELS, type NodeIdentity } from "./container-plan.ts";
 import type { RunnerDirs } from "./dirs.ts";
 import type { Intake } from "./intake.ts";
 import type { Leases } from "./leases.ts";
-import { untilDone } from "./until-done.ts";
 
 export interface ReconcileDeps {
   state: StateStore;

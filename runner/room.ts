@@ -3,9 +3,9 @@ import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
 import type { CapacityLedger } from "../core/state-store.ts";
+import { untilDone } from "../core/until-done.ts";
 import type { Container } from "./container-contract.ts";
 import { capacityRequest, keyOf } from "./container-plan.ts";
-import { untilDone } from "./until-done.ts";
 
 export interface Room {
   book(

@@ -5,12 +5,12 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { systemClock } from "../../core/clock.ts";
-import { redisState } from "../../core/redis-state.ts";
 import { createRegistry } from "../../core/registry.ts";
 import { deploymentSchema } from "../../core/spec.ts";
 import { ADMIN, functionSpec } from "../support/gateway.ts";
 import { freePort, startRedis, type TestRedis, until } from "../support/redis.ts";
 import { startTestS3, TEST_CREDENTIALS, type TestS3 } from "../support/s3.ts";
+import { connectState } from "../support/state.ts";
 
 let redis: TestRedis;
 let s3: TestS3;
@@ -67,16 +67,7 @@ it("listens before Redis and S3 are there, and becomes ready when they come", as
 });
 
 it("answers who waits with 202 when it is told to stop, and exits 0", async () => {
-  const state = redisState({ url: redis.url, prefix: "fabric", recordTtlSeconds: 60 });
-  await until(
-    () =>
-      state.ping().then(
-        () => true,
-        () => false,
-      ),
-    5_000,
-    "Redis is connected",
-  );
+  const state = await connectState({ url: redis.url, prefix: "fabric", recordTtlSeconds: 60 });
   const registry = await createRegistry({ objects: await s3.objects(), state, clock: systemClock });
   const images = { main: { python: "3.11", layers: [] } };
   const functions = [functionSpec("f")];

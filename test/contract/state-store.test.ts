@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { newId } from "../../core/ids.ts";
 import type { InvocationRecord, NewInvocation } from "../../core/invocation.ts";
-import { redisState } from "../../core/redis-state.ts";
 import type { CapacityRequest, NodeFacts, StateStore } from "../../core/state-store.ts";
 import { startRedis, type TestRedis, until } from "../support/redis.ts";
+import { connectState } from "../support/state.ts";
 
 let redis: TestRedis;
 let state: StateStore;
@@ -15,16 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => redis.close());
 beforeEach(async () => {
-  state = redisState({ url: redis.url, prefix: `t${prefix++}`, recordTtlSeconds: 60 });
-  await until(
-    () =>
-      state.ping().then(
-        () => true,
-        () => false,
-      ),
-    5_000,
-    "connected",
-  );
+  state = await connectState({ url: redis.url, prefix: `t${prefix++}`, recordTtlSeconds: 60 });
   return () => state.close();
 });
 
@@ -301,17 +292,8 @@ describe("logs", () => {
 
 test("a Redis that is away gives redis_unavailable, and the store works again after it is back", async () => {
   const own = await startRedis({ appendonly: true });
-  const store = redisState({ url: own.url, prefix: "x", recordTtlSeconds: 60 });
+  const store = await connectState({ url: own.url, prefix: "x", recordTtlSeconds: 60 });
   try {
-    await until(
-      () =>
-        store.ping().then(
-          () => true,
-          () => false,
-        ),
-      5_000,
-      "connected",
-    );
     const { id } = await store.invocations.accept(call());
     await own.kill();
     await expect(store.invocations.get(id)).rejects.toMatchObject({ code: "redis_unavailable" });

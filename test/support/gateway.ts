@@ -14,7 +14,6 @@ import { systemClock } from "../../core/clock.ts";
 import { fail } from "../../core/errors.ts";
 import type { ImageBuilder } from "../../core/image-builder.ts";
 import type { FunctionKey, InvocationRecord, Outcome } from "../../core/invocation.ts";
-import { redisState } from "../../core/redis-state.ts";
 import { createRegistry } from "../../core/registry.ts";
 import { createApp } from "../../gateway/app.ts";
 import { createCatalog } from "../../gateway/catalog.ts";
@@ -22,8 +21,9 @@ import type { GatewayApp } from "../../gateway/define-route.ts";
 import type { GatewayDeps } from "../../gateway/deps.ts";
 import { createMetrics } from "../../gateway/metrics.ts";
 import { followOutcomes } from "../../gateway/outcomes.ts";
-import { startRedis, until } from "./redis.ts";
+import { startRedis } from "./redis.ts";
 import { startTestS3 } from "./s3.ts";
+import { connectState } from "./state.ts";
 
 export const ADMIN = "admin-token-of-tests";
 
@@ -57,17 +57,8 @@ export async function startGateway(limits: Partial<GatewayDeps["limits"]> = {}):
   const redis = await startRedis();
   const s3 = await startTestS3();
   const objects = await s3.objects();
-  const state = redisState({ url: redis.url, prefix: "t", recordTtlSeconds: 3600 });
+  const state = await connectState({ url: redis.url, prefix: "t", recordTtlSeconds: 3600 });
   const queue = bullmqQueue({ url: redis.url, prefix: "t", lockMs: 15_000 });
-  await until(
-    () =>
-      state.ping().then(
-        () => true,
-        () => false,
-      ),
-    5_000,
-    "Redis is connected",
-  );
   const registry = await createRegistry({ objects, state, clock: systemClock });
   const outcomes = await followOutcomes(state, systemClock);
   const tempDir = await mkdtemp(join(tmpdir(), "fabric-gateway-test-"));
@@ -122,7 +113,8 @@ export async function tarGz(entries: TarEntry[]): Promise<Buffer> {
   const tar = pack();
   for (const { content = "", ...header } of entries) {
     const isFile = (header.type ?? "file") === "file";
-    tar.entry({ mode: 0o644, ...header } as Header, isFile ? content : "");
+    // Equal entries make equal archives, also a second later.
+    tar.entry({ mode: 0o644, mtime: new Date(0), ...header } as Header, isFile ? content : "");
   }
   tar.finalize();
   const chunks: Buffer[] = [];

@@ -13,7 +13,6 @@ import { bullmqQueue } from "../../../core/bullmq-queue.ts";
 import { systemClock } from "../../../core/clock.ts";
 import { newId } from "../../../core/ids.ts";
 import { functionKey, type InvocationRecord, isTerminal, type NewInvocation } from "../../../core/invocation.ts";
-import { redisState } from "../../../core/redis-state.ts";
 import { createRegistry } from "../../../core/registry.ts";
 import { runCommand } from "../../../core/run-command.ts";
 import { type FunctionSpec, functionSpecSchema } from "../../../core/spec.ts";
@@ -22,6 +21,7 @@ import { probe } from "../../../runner/reach.ts";
 import { createRunner, type Runner } from "../../../runner/runner.ts";
 import { startRedis, until } from "../../support/redis.ts";
 import { startTestS3 } from "../../support/s3.ts";
+import { connectState } from "../../support/state.ts";
 
 const SDK = fileURLToPath(new URL("../../../sdk/python/src", import.meta.url));
 
@@ -42,17 +42,8 @@ export async function startTestRunner(
   // A Redis that goes away is what some tests are about.
   const onError = (): void => undefined;
   const connect = async () => {
-    const state = redisState({ url: redis.url, prefix: "t", recordTtlSeconds: 600, onError });
+    const state = await connectState({ url: redis.url, prefix: "t", recordTtlSeconds: 600, onError });
     const queue = bullmqQueue({ url: redis.url, prefix: "t", lockMs: leaseMs, onError });
-    await until(
-      () =>
-        state.ping().then(
-          () => true,
-          () => false,
-        ),
-      5_000,
-      "redis answers",
-    );
     const registry = await createRegistry({ objects, state, clock: systemClock });
     return { state, queue, registry };
   };

@@ -1,6 +1,6 @@
 /** Keeps trying while a store is away: an outage may delay a step, never lose it. */
 import { setTimeout as delay } from "node:timers/promises";
-import { FabricError } from "../core/errors.ts";
+import { FabricError } from "./errors.ts";
 
 const FIRST_MS = 50;
 const LONGEST_MS = 1_000;
