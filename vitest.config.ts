@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 /** `quick` holds what needs no container; `full` adds the suites that start real ones. */
 export default defineConfig({
   test: {
+    globalSetup: "test/support/temp-root.ts",
     testTimeout: 30_000,
     hookTimeout: 120_000,
     projects: [

@@ -28,6 +28,11 @@ const NEVER = 1_000_000;
 /** Codes of an acknowledgement whose job is gone, or was given to another reader: the record decides, so both are fine. */
 const GONE = new Set([-1, -2, -3, -6]);
 
+/** BullMQ takes jobs that have a priority after those that have none. Which call gets the entry then, records decide. */
+const optionsOf = (entry: Parameters<Queue["add"]>[1]) => ({
+  jobId: jobId(entry),
+  ...(entry.behind ? { priority: 1 } : {}),
+});
 const jobId = ({ id, generation }: Attempt): string => `${id}-${generation}`;
 
 function attemptOf(id: string): Attempt {
@@ -52,18 +57,30 @@ export function bullmqQueue({ url, producer: shared, prefix, lockMs, onError = (
     });
     queue.on("error", onError);
     queues.set(key, queue);
+    // BullMQ looks at Redis once before a queue's first use; where that look fails it fails that queue for ever.
+    queue.waitUntilReady().catch((error: Error) => {
+      onError(error);
+      if (queues.get(key) === queue) queues.delete(key);
+      queue.close().catch(onError);
+    });
     return queue;
   };
 
   return {
-    add: (key, entry) =>
-      within(ADD_TIMEOUT_MS, async () => void (await queueOf(key).add("entry", null, { jobId: jobId(entry) }))),
+    add: (key, ...entries) =>
+      within(ADD_TIMEOUT_MS, async () => {
+        const [one] = entries;
+        // Several cost a transaction around them.
+        if (one && entries.length === 1) await queueOf(key).add("entry", null, optionsOf(one));
+        else
+          await queueOf(key).addBulk(entries.map((entry) => ({ name: "entry", data: null, opts: optionsOf(entry) })));
+      }),
 
-    depth: (key) => within(ADD_TIMEOUT_MS, () => queueOf(key).getWaitingCount()),
+    depth: (key) => within(ADD_TIMEOUT_MS, () => queueOf(key).getJobCountByTypes("waiting", "prioritized")),
 
     isEmpty: (key) =>
       within(ADD_TIMEOUT_MS, async () => {
-        const counts = await queueOf(key).getJobCounts("waiting", "active");
+        const counts = await queueOf(key).getJobCounts("waiting", "prioritized", "active");
         return Object.values(counts).every((count) => count === 0);
       }),
 
@@ -73,6 +90,19 @@ export function bullmqQueue({ url, producer: shared, prefix, lockMs, onError = (
         const state = await queue.getJobState(jobId(entry));
         if (state !== "active") return state !== "unknown";
         return (await producer.exists(`${queue.toKey(jobId(entry))}:lock`)) === 1;
+      }),
+
+    ahead: (key, entry) =>
+      within(ADD_TIMEOUT_MS, async () => {
+        // New entries come in at the head of the list and are taken from its tail.
+        const [list, behind] = [queueOf(key).toKey("wait"), queueOf(key).toKey("prioritized")];
+        const [position, length, rank] = await Promise.all([
+          producer.lpos(list, jobId(entry)),
+          producer.llen(list),
+          producer.zrank(behind, jobId(entry)),
+        ]);
+        if (position === null) return rank === null ? undefined : length + rank;
+        return Math.max(0, length - 1 - position);
       }),
 
     open: async (key, reader) => openReader(key, reader, { consumer, prefix, lockMs, onError }),

@@ -1,6 +1,8 @@
 /** Reads checkpoints from the bucket: only folders with a manifest count. */
 import { text } from "node:stream/consumers";
 import { type CheckpointManifest, checkpointManifestKey, seriesPrefix } from "./checkpoint.ts";
+import { readTag, STEP, tagName } from "./checkpoint-tag.ts";
+import { fail } from "./errors.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 export async function listSeries(objects: ObjectStore): Promise<string[]> {
@@ -49,6 +51,32 @@ export async function latestCheckpoint(
     if (manifest && (filter.invocation === undefined || manifest.invocation === filter.invocation)) return manifest;
   }
   return undefined;
+}
+
+/**
+ * The checkpoint that a name after the series' means: `latest`, `best` by the score its own series keeps, a step, or a tag.
+ * What earlier invocations saved does not count when one `invocation` is given, unless a tag promoted it.
+ */
+export async function findCheckpoint(
+  objects: ObjectStore,
+  series: string,
+  at: string,
+  filter: { invocation?: string } = {},
+): Promise<CheckpointManifest | undefined> {
+  if (at === "latest") return latestCheckpoint(objects, series, filter);
+  if (at === "best") return bestOfSeries(objects, series);
+  if (STEP.test(at)) return readManifest(objects, series, Number(at));
+  const tag = await readTag(objects, series, tagName(at));
+  return tag && readManifest(objects, series, tag.step);
+}
+
+async function bestOfSeries(objects: ObjectStore, series: string): Promise<CheckpointManifest | undefined> {
+  const latest = await latestCheckpoint(objects, series);
+  if (!latest) return undefined;
+  const { attribute, order = "max" } = latest.keep ?? {};
+  if (attribute === undefined)
+    fail("bad_request", `the series ${series} was saved without a score attribute; name the metric`, { series });
+  return bestCheckpoint(objects, series, attribute, order);
 }
 
 /** The checkpoint with the best value of a numeric metric; the later one where two are equal. */

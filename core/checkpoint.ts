@@ -1,5 +1,7 @@
 /** Checkpoints in the bucket: where they are, and the manifest that makes one complete. */
 
+import type { Encoding } from "./encoding.ts";
+
 export interface CheckpointFile {
   /** As saved, relative, '/' between parts. */
   path: string;
@@ -22,10 +24,28 @@ export interface CheckpointManifest {
   request?: number;
   metrics: Record<string, number | string | boolean | null>;
   files: CheckpointFile[];
+  /** The checkpoints that its attempt had loaded before it saved this one. */
+  parents?: { series: string; step: number }[];
+  /** What its function was called with; small JSON as it is, and no digest of what is very large. */
+  arguments?: { sha256?: string; bytes: number; encoding: Encoding; json?: unknown };
+  /** What its series kept when it was saved. */
+  keep?: KeepRule;
+}
+
+/** Which checkpoints of a series stay: the best, or without an attribute the latest ones. */
+export interface KeepRule {
+  /** Absent: all. */
+  numToKeep?: number;
+  /** The metric that says how good one is. */
+  attribute?: string;
+  order?: "max" | "min";
 }
 
 export const seriesPrefix = (series: string): string => `checkpoints/${series}/`;
 export const checkpointPrefix = (series: string, step: number): string =>
   `${seriesPrefix(series)}${String(step).padStart(8, "0")}/`;
+/** Stands in the folder of a checkpoint that is being removed: no tag may be put on it any more. */
+export const removingKey = (series: string, step: number): string => `${checkpointPrefix(series, step)}${REMOVING}`;
+export const REMOVING = ".fabric-removing";
 export const checkpointManifestKey = (series: string, step: number): string =>
   `${checkpointPrefix(series, step)}manifest.json`;

@@ -1,9 +1,9 @@
 /** Many small writes to a socket in one turn of the event loop become one system call: under load the calls cost most. */
 import type { Duplex } from "node:stream";
+import { atTurnEnd } from "./turn.ts";
 
 /**
- * What is written before the next tick goes out together, in order. Costs no waiting: the tick runs as soon as the work
- * that is being done has no more to write.
+ * What is written in one turn goes out together, in order, also what is written because of different sockets.
  */
 export function coalesceWrites(socket: Pick<Duplex, "cork" | "uncork" | "write">): void {
   const write = socket.write.bind(socket) as Duplex["write"];
@@ -12,7 +12,7 @@ export function coalesceWrites(socket: Pick<Duplex, "cork" | "uncork" | "write">
     if (!corked) {
       corked = true;
       socket.cork();
-      process.nextTick(() => {
+      atTurnEnd(() => {
         corked = false;
         socket.uncork();
       });

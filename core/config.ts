@@ -59,6 +59,15 @@ export const SETTINGS = {
   s3SecretAccessKey: secret("FABRIC_S3_SECRET_ACCESS_KEY", "Secret key for the bucket."),
   bucket: text("FABRIC_BUCKET", "fabric", "Name of the bucket."),
   adminToken: secret("FABRIC_ADMIN_TOKEN", "The administrator's token, given to the gateway."),
+  sealKey: secret(
+    "FABRIC_SEAL_KEY",
+    "Seals what is secret in the bucket; the same for all gateways. Empty: the administrator's token, else the bucket's secret key.",
+  ),
+  webhookAllow: text(
+    "FABRIC_WEBHOOK_ALLOW",
+    "",
+    "Private ranges webhooks may be sent to, as CIDRs joined by commas; public addresses always.",
+  ),
   fabricId: text(
     "FABRIC_ID",
     "",
@@ -100,9 +109,34 @@ export const SETTINGS = {
     5_000,
     "How long a cancelled or timed-out function may clean up before its container is killed.",
   ),
+  maxQueued: number(
+    "FABRIC_MAX_QUEUED",
+    100_000,
+    "Calls of one function that may wait in its queue; further ones are refused with queue_full. A function's max_queued goes before.",
+  ),
   maxBodyBytes: number("FABRIC_MAX_BODY_BYTES", 64 * 1024 * 1024, "Largest body of a call, in bytes."),
   maxSourceBytes: number("FABRIC_MAX_SOURCE_BYTES", 512 * 1024 * 1024, "Largest source archive, unpacked, in bytes."),
-  resultTtlSeconds: number("FABRIC_RECORD_TTL_SECONDS", 7 * 86_400, "How long records of ended invocations are kept."),
+  resultTtlSeconds: number(
+    "FABRIC_RECORD_TTL_SECONDS",
+    7 * 86_400,
+    "How long ended invocations are kept, records, inputs and results; a function's result_ttl goes before.",
+  ),
+  mapIdleSeconds: number(
+    "FABRIC_MAP_IDLE_SECONDS",
+    3_600,
+    "A map that was promised more inputs and gets none for so long has had its last one: its caller is gone.",
+  ),
+  logLinesPerSecond: number(
+    "FABRIC_LOG_LINES_PER_SECOND",
+    1_000,
+    "Lines a container may print a second in the long run, five times as many at once; each KiB a line begins counts as one. Further lines are dropped and counted.",
+  ),
+  logArchiveSeconds: number(
+    "FABRIC_LOG_ARCHIVE_SECONDS",
+    300,
+    "Lines reach the bucket's archive (logs/APP/DAY/) at most so long after they were printed; 5,000 lines at once go sooner.",
+  ),
+  logRetentionDays: number("FABRIC_LOG_RETENTION_DAYS", 30, "Days of logs kept in the archive; 0: all of them."),
   logLevel: text("FABRIC_LOG_LEVEL", "info", "Of fabric's own logs: trace, debug, info, warn, error."),
 } as const satisfies Record<string, Setting<string> | Setting<number>>;
 

@@ -30,6 +30,10 @@ export interface ContainerSpec {
   memoryLimitBytes?: number;
   /** GPU UUIDs booked for it. */
   gpus: string[];
+  /** Least size of /dev/shm; it counts as the container's memory. */
+  shmBytes?: number;
+  /** Id of the gang whose containers it reaches, and is reached by, whatever `network` says; nobody else is. */
+  gang?: string;
 }
 
 /** Where the host folders appear inside; the process engine has no inside, so ask `engine.paths(spec)`. */
@@ -80,5 +84,9 @@ export interface ContainerEngine {
   list(labels: Record<string, string>): Promise<ContainerStatus[]>;
   /** The last bytes the main process wrote to its own stdout and stderr; for messages about a shim that died early. */
   tail(id: string, maxBytes: number): Promise<string>;
+  /** The IPv4 address at which the others of its gang reach a container that runs. */
+  addressOf(id: string): Promise<string>;
+  /** Takes away what the containers of a gang shared, once they are removed; without an id, of all gangs without containers. */
+  endGang(id?: string): Promise<void>;
   close(): Promise<void>;
 }

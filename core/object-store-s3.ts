@@ -11,35 +11,23 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
-  S3Client,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { FabricError, fail } from "./errors.ts";
 import type { ListEntry, ObjectFacts, ObjectStore, PutOptions, PutOutcome } from "./object-store.ts";
+import { connectS3, type S3Options } from "./s3-client.ts";
 import { exactly, gather } from "./sized-body.ts";
-
-export interface S3ObjectStoreOptions {
-  endpoint: string;
-  /** Where clients outside reach the same store: the host in presigned URLs. */
-  publicEndpoint?: string;
-  region: string;
-  bucket: string;
-  accessKeyId: string;
-  secretAccessKey: string;
-  /** Time a request may take until its reply begins; a part of an upload counts as one request. */
-  requestTimeoutMs?: number;
-}
 
 const PART_BYTES = 8 * 1024 * 1024;
 const PARTS_AT_ONCE = 3;
 /** Marks a conditional write as ours, so that a repeat after a lost reply can tell its own object from another's. */
 const WRITER = "fabric-writer";
 
-export function s3ObjectStore(options: S3ObjectStoreOptions): ObjectStore & { close(): void } {
+export function s3ObjectStore(options: S3Options): ObjectStore & { close(): void } {
   const Bucket = options.bucket;
-  const client = connect(options, options.endpoint);
-  const outside = options.publicEndpoint ? connect(options, options.publicEndpoint) : client;
+  const client = connectS3(options, options.endpoint);
+  const outside = options.publicEndpoint ? connectS3(options, options.publicEndpoint) : client;
 
   /** Runs one request; what the store could not or would not do becomes `storage_unavailable`. */
   async function attempt<T>(what: string, request: () => Promise<T>): Promise<T> {
@@ -73,29 +61,33 @@ export function s3ObjectStore(options: S3ObjectStoreOptions): ObjectStore & { cl
    */
   async function settle(key: string, writer: string, error: unknown): Promise<PutOutcome> {
     const status = statusOf(error);
-    if (status !== 412 && status !== 409 && nameOf(error) !== "NoSuchUpload") throw error;
+    if (status !== 412 && status !== 409 && status !== 404) throw error;
     const there = await look(key);
     if (there?.Metadata?.[WRITER] === writer) return { created: true, etag: there.ETag ?? "" };
-    if (there || status === 412) return { created: false };
+    if (there || status === 412 || nameOf(error) === "NoSuchKey") return { created: false };
     throw error;
   }
 
   async function write(
     key: string,
-    { ifNoneMatch, contentType }: PutOptions,
+    { ifNoneMatch, ifMatch, contentType }: PutOptions,
     send: (input: { Bucket: string; Key: string }) => Promise<{ ETag?: string }>,
   ): Promise<PutOutcome> {
     const writer = randomUUID();
+    const isConditional = ifNoneMatch || ifMatch !== undefined;
     const input = {
       Bucket,
       Key: key,
       ContentType: contentType ?? "application/octet-stream",
-      ...(ifNoneMatch ? { IfNoneMatch: "*", Metadata: { [WRITER]: writer } } : {}),
+      ...(ifNoneMatch ? { IfNoneMatch: "*" } : {}),
+      ...(ifMatch === undefined ? {} : { IfMatch: ifMatch }),
+      ...(isConditional ? { Metadata: { [WRITER]: writer } } : {}),
     };
     try {
       return { created: true, etag: (await send(input)).ETag ?? "" };
     } catch (error) {
-      if (!ifNoneMatch) throw error;
+      const hasNoSource = ifMatch === undefined && nameOf(error) === "NoSuchKey";
+      if (!isConditional || hasNoSource) throw error;
       return settle(key, writer, error);
     }
   }
@@ -216,12 +208,18 @@ export function s3ObjectStore(options: S3ObjectStoreOptions): ObjectStore & { cl
       deleted += await deleteMany(batch);
       return deleted;
     },
-    copy: (from, to) =>
+    copy: (from, to, given = {}) =>
       attempt(`copy ${from} to ${to}`, async () => {
         const CopySource = `${Bucket}/${from.split("/").map(encodeURIComponent).join("/")}`;
+        // The writer mark of a conditional copy takes the place of what the source is described by.
+        const MetadataDirective = given.ifNoneMatch ? "REPLACE" : "COPY";
         try {
-          const made = await client.send(new CopyObjectCommand({ Bucket, Key: to, CopySource }));
-          return { etag: made.CopyObjectResult?.ETag ?? "" };
+          // A store that overlooks the condition of a copy, as some do, is asked before.
+          if (given.ifNoneMatch && (await look(to))) return { created: false };
+          return await write(to, given, async (input) => {
+            const made = await client.send(new CopyObjectCommand({ ...input, CopySource, MetadataDirective }));
+            return { ETag: made.CopyObjectResult?.ETag };
+          });
         } catch (error) {
           if (nameOf(error) === "NoSuchKey") return undefined;
           throw error;
@@ -248,23 +246,6 @@ export function s3ObjectStore(options: S3ObjectStoreOptions): ObjectStore & { cl
       outside.destroy();
     },
   };
-}
-
-function connect(options: S3ObjectStoreOptions, endpoint: string): S3Client {
-  return new S3Client({
-    endpoint,
-    region: options.region,
-    forcePathStyle: true,
-    maxAttempts: 3,
-    credentials: { accessKeyId: options.accessKeyId, secretAccessKey: options.secretAccessKey },
-    // Without the flag an exceeded requestTimeout only prints a warning.
-    requestHandler: {
-      connectionTimeout: 3_000,
-      requestTimeout: options.requestTimeoutMs ?? 10_000,
-      throwOnRequestTimeout: true,
-      socketTimeout: 120_000,
-    },
-  });
 }
 
 function factsOf(found: {

@@ -2,7 +2,7 @@
 import type { Readable } from "node:stream";
 
 /**
- * `created: false` means that `ifNoneMatch` found an object there already, written by somebody else: nothing changed.
+ * `created: false` means that `ifNoneMatch` found an object there already, or `ifMatch` another one or none: nothing changed.
  * It is an outcome and not an error, because losing such a race is ordinary (version numbers, manifests, results).
  */
 export type PutOutcome = { created: true; etag: string } | { created: false };
@@ -10,6 +10,8 @@ export type PutOutcome = { created: true; etag: string } | { created: false };
 export interface PutOptions {
   /** Store only where the key holds nothing yet. Exactly one of any number of concurrent writers is told `created: true`. */
   ifNoneMatch?: boolean;
+  /** Store only where the key holds the object of this etag: one of any number of concurrent writers wins. */
+  ifMatch?: string;
   contentType?: string;
   /** Bytes in a stream body, where known: small ones then go in one request. A body of another length fails. */
   size?: number;
@@ -70,8 +72,12 @@ export interface ObjectStore {
   deletePrefix(prefix: string): Promise<number>;
   /** Entries in the byte order of their UTF-8, fetched page by page as the caller goes on. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ListEntry>;
-  /** Inside the store, without passing the bytes through here; `undefined` where `from` holds nothing. */
-  copy(from: string, to: string): Promise<{ etag: string } | undefined>;
+  /** Inside the store, without passing the bytes through here; `undefined` where `from` holds nothing. Up to 5 GiB. */
+  copy(
+    from: string,
+    to: string,
+    options?: Pick<PutOptions, "ifNoneMatch" | "contentType">,
+  ): Promise<PutOutcome | undefined>;
   /** A URL with which anybody can read the object until it expires (604,800 s at most); does not check that it exists. */
   presignGet(key: string, expiresSeconds: number): Promise<string>;
   /** Makes the bucket unless it is there; any number of callers at once is fine. */

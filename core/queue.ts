@@ -3,11 +3,14 @@
  * lost, doubled or late costs time, never correctness. One implementation: BullMQ.
  */
 import type { FunctionKey } from "./invocation.ts";
-import type { Attempt } from "./state-store.ts";
+import type { Attempt, QueuedEntry } from "./state-store.ts";
 
 export interface Queue {
-  /** Adding the same id and generation again is harmless. Throws `redis_unavailable` within about 2 s: whether it was stored is then unknown. */
-  add(key: FunctionKey, entry: Attempt): Promise<void>;
+  /**
+   * Adding the same id and generation again is harmless. Those that are `behind` come out, in order, when no others wait. Throws
+   * `redis_unavailable` within about 2 s: what was stored is then unknown.
+   */
+  add(key: FunctionKey, ...entries: (Attempt & Pick<QueuedEntry, "behind">)[]): Promise<void>;
   /** Entries waiting, not those taken. */
   depth(key: FunctionKey): Promise<number>;
   /** Neither waiting nor taken: nothing can come back by itself. */
@@ -16,6 +19,8 @@ export interface Queue {
   has(key: FunctionKey, entry: Attempt): Promise<boolean>;
   /** For a runner that serves the function. `reader` names it and stays the same across restarts. */
   open(key: FunctionKey, reader: string): Promise<QueueReader>;
+  /** Entries that come before this one; `undefined` when it is not waiting in the queue. */
+  ahead(key: FunctionKey, entry: Attempt): Promise<number | undefined>;
   /** Removes the queue and all its entries. */
   remove(key: FunctionKey): Promise<void>;
   close(): Promise<void>;

@@ -5,7 +5,7 @@ import { FabricError } from "./errors.ts";
 const FIRST_MS = 50;
 const LONGEST_MS = 1_000;
 
-const isOutage = (thrown: unknown): boolean =>
+export const isOutage = (thrown: unknown): boolean =>
   thrown instanceof FabricError && (thrown.code === "redis_unavailable" || thrown.code === "storage_unavailable");
 
 /** Repeats `act` through outages until it succeeds, fails otherwise, or `signal` aborts (its reason is thrown then). */

@@ -1,36 +1,37 @@
 /** Turns a record into the reply of a call. Results pass through as the bytes the function made: nothing is parsed here. */
 import { Readable } from "node:stream";
+import { PICKLE_TYPE } from "../core/decode-call.ts";
 import { ERRORS, type ErrorBody, fail } from "../core/errors.ts";
 import type { InvocationRecord, ResultRef } from "../core/invocation.ts";
 import type { ObjectStore } from "../core/object-store.ts";
-import { PICKLE_TYPE } from "./decode-call.ts";
+import { serverTiming } from "../core/server-timing.ts";
+import type { Wait } from "../core/wait.ts";
+import type { GatewayDeps } from "./deps.ts";
 import { replyHeaders } from "./error-reply.ts";
-import { serverTiming } from "./server-timing.ts";
 
 /** `full` wraps results in `{"id", "state", "result"}`; `plain` answers the bare result. */
 export type AnswerForm = "full" | "plain";
 
+/** A caller who follows redirects fetches larger results from the bucket itself. */
+const REDIRECT_BYTES = 8 * 1024 * 1024;
+const REDIRECT_SECONDS = 3600;
+
 const JSON_TYPE = "application/json";
 
-/** Why a record that has not ended has not. */
-export function reasonOf({ state, reason, container }: InvocationRecord): string {
-  if (reason !== undefined) return reason;
-  if (state === "queued") return "waiting for a runner to take it";
-  return container === undefined ? "waiting for a slot in a container" : `running in ${container}`;
-}
-
+/** `follows`: the caller fetches a large result where a 303 says; it comes bare from there, whatever the form. */
 export async function answerOutcome(
-  objects: ObjectStore,
+  { objects, waits }: Pick<GatewayDeps, "objects" | "waits">,
   record: InvocationRecord,
   form: AnswerForm = "full",
+  follows = false,
 ): Promise<Response> {
-  if (record.state === "succeeded") return answerResult(objects, record, form);
+  if (record.state === "succeeded") return answerResult(objects, record, form, follows);
   if (record.state === "failed" || record.state === "cancelled") return answerError(record, form);
-  return answerPending(record.id, record.state, reasonOf(record), serverTiming(record));
+  return answerPending(record.id, record.state, await waits.of(record), serverTiming(record));
 }
 
-export function answerPending(id: string, state: string, reason: string, timing = ""): Response {
-  return new Response(JSON.stringify({ id, state, reason }), {
+export function answerPending(id: string, state: string, wait: Wait, timing = ""): Response {
+  return new Response(JSON.stringify({ id, state, ...wait }), {
     status: 202,
     headers: {
       "Content-Type": JSON_TYPE,
@@ -61,7 +62,12 @@ function answerError(record: InvocationRecord, form: AnswerForm): Response {
   });
 }
 
-async function answerResult(objects: ObjectStore, record: InvocationRecord, form: AnswerForm): Promise<Response> {
+async function answerResult(
+  objects: ObjectStore,
+  record: InvocationRecord,
+  form: AnswerForm,
+  follows: boolean,
+): Promise<Response> {
   const { id, result } = record;
   if (!result) fail("internal", `${id} succeeded without a result`);
   const isPickle = result.encoding === "pickle";
@@ -70,6 +76,10 @@ async function answerResult(objects: ObjectStore, record: InvocationRecord, form
     "Fabric-Invocation": id,
     "Server-Timing": serverTiming(record),
   };
+  if (follows && result.key !== undefined && result.size > REDIRECT_BYTES) {
+    const Location = await objects.presignGet(result.key, REDIRECT_SECONDS);
+    return new Response(null, { status: 303, headers: { ...headers, Location, "Fabric-Encoding": result.encoding } });
+  }
   const isWrapped = form === "full" && !isPickle;
   const before = isWrapped ? `{"id":"${id}","state":"succeeded","result":` : "";
   const after = isWrapped ? "}" : "";

@@ -16,7 +16,9 @@ export const authorize =
   (verifier: TokenVerifier): MiddlewareHandler<GatewayEnv> =>
   async (context, next) => {
     const { method, path } = context.req;
-    if (!((method === "GET" || method === "HEAD") && OPEN_ROUTES.has(path)))
-      await verifier.verify(context.req.header("authorization"));
+    if (!((method === "GET" || method === "HEAD") && OPEN_ROUTES.has(path))) {
+      const { quota } = await verifier.verify(context.req.header("authorization"));
+      if (quota) context.set("quota", quota);
+    }
     await next();
   };

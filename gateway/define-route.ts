@@ -3,13 +3,16 @@ import type { HttpBindings } from "@hono/node-server";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { parseJson } from "../core/decode-call.ts";
 import { fail } from "../core/errors.ts";
-import { parseJson } from "./decode-call.ts";
+import type { TokenQuota } from "../core/quota.ts";
 import { readBody } from "./read-body.ts";
 
 /** Requests made by tests, without a server, have no bindings. */
 export interface GatewayEnv {
   Bindings: Partial<HttpBindings>;
+  /** Of the token, where it has one. */
+  Variables: { quota?: TokenQuota };
 }
 export type GatewayApp = OpenAPIHono<GatewayEnv>;
 export type GatewayContext = Context<GatewayEnv>;

@@ -1,9 +1,10 @@
 /** Makes a deployment the app's current version: builds its images, tells how that goes, publishes. */
-import type { Deployment } from "../core/spec.ts";
+import type { Deployment, FunctionSpec } from "../core/spec.ts";
 import type { GatewayDeps } from "./deps.ts";
 import type { LineWriter } from "./line-stream.ts";
+import { syncSchedules } from "./sync-schedules.ts";
 
-type Deps = Pick<GatewayDeps, "builder" | "registry" | "metrics">;
+type Deps = Pick<GatewayDeps, "builder" | "registry" | "metrics" | "state" | "objects" | "clock">;
 
 /** Image key -> the engine's reference. Events go out in the order they come; a slow reader slows no build down. */
 export async function buildImages(
@@ -31,6 +32,7 @@ export async function deploy(
   const refs = await buildImages(deps, deployment, out, signal);
   signal.throwIfAborted();
   const { manifest, unchanged } = await deps.registry.publish(deployment, refs);
+  await syncSchedules(deps, deployment.app);
   deps.metrics.deployed(unchanged);
   await out.write({
     type: "deployed",
@@ -44,4 +46,8 @@ export async function deploy(
 export const functionUrls = (
   { functions }: Pick<Deployment, "functions">,
   urlOf: (fn: string) => string,
-): Record<string, string> => Object.fromEntries(functions.map(({ name }) => [name, urlOf(name)]));
+): Record<string, string> => Object.fromEntries(functions.flatMap(namesOf).map((name) => [name, urlOf(name)]));
+
+/** What of it can be called. */
+const namesOf = ({ name, class: cls }: FunctionSpec): string[] =>
+  cls ? cls.methods.map((method) => `${name}.${method.name}`) : [name];

@@ -6,15 +6,18 @@ import type { Log } from "../core/log.ts";
 /** Seconds after which a refused client may try again. */
 const RETRY_AFTER: Record<number, string> = { 429: "5", 503: "2" };
 
-export const replyHeaders = (status: number): Record<string, string> =>
-  RETRY_AFTER[status] ? { "Retry-After": RETRY_AFTER[status] } : {};
+/** `details.retryAfterSeconds`, where whoever refused knows better. */
+export function replyHeaders(status: number, details: FabricError["details"] = {}): Record<string, string> {
+  const seconds = RETRY_AFTER[status] && (details.retryAfterSeconds ?? RETRY_AFTER[status]);
+  return seconds ? { "Retry-After": String(seconds) } : {};
+}
 
 export function errorReply(thrown: unknown, log: Log): Response {
   const error = told(thrown, log);
   const { status } = error.kind;
   return new Response(JSON.stringify({ error: error.toBody() }), {
     status,
-    headers: { "Content-Type": "application/json", ...replyHeaders(status) },
+    headers: { "Content-Type": "application/json", ...replyHeaders(status, error.details) },
   });
 }
 

@@ -1,7 +1,5 @@
-/** A reply of JSON lines that is made while it is read: it waits for a slow reader, and ends when the reader goes. */
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { told } from "./error-reply.ts";
+/** A reply of JSON lines, or of server-sent events that hold them, that is made while it is read. */
+import { type LiveDeps, liveReply } from "./live-reply.ts";
 
 export interface LineWriter {
   /** Resolves when the reader wants more. Throws the signal's reason once the reader has gone. */
@@ -12,59 +10,38 @@ export interface LineWriter {
   heartbeat(): void;
 }
 
-export const HEARTBEAT_MS = 15_000;
+/** As events, a line's `seq` is the event's id, with which a client goes on after a lost connection. */
+export type LineForm = "ndjson" | "sse";
+
+const FORMS = {
+  ndjson: {
+    contentType: "application/x-ndjson",
+    heartbeat: Buffer.from("\n"),
+    encode: (line: object) => Buffer.from(`${JSON.stringify(line)}\n`),
+  },
+  sse: {
+    contentType: "text/event-stream",
+    heartbeat: Buffer.from(":\n\n"),
+    encode: (line: object) =>
+      Buffer.from(`${"seq" in line ? `id: ${line.seq}\n` : ""}data: ${JSON.stringify(line)}\n\n`),
+  },
+};
 
 export function lineStream(
-  { clock, log }: { clock: Clock; log: Log },
+  deps: LiveDeps,
   produce: (out: LineWriter, signal: AbortSignal) => Promise<void>,
+  form: LineForm = "ndjson",
 ): Response {
-  const gone = new AbortController();
-  let wanted = () => {};
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      const out: LineWriter = {
-        async write(line) {
-          gone.signal.throwIfAborted();
-          controller.enqueue(Buffer.from(`${JSON.stringify(line)}\n`));
-          if ((controller.desiredSize ?? 1) <= 0) await new Promise<void>((resolve) => (wanted = resolve));
-          gone.signal.throwIfAborted();
-        },
-        push(line) {
-          if (!gone.signal.aborted) controller.enqueue(Buffer.from(`${JSON.stringify(line)}\n`));
-        },
-        heartbeat() {
-          if (!gone.signal.aborted && (controller.desiredSize ?? 0) > 0) controller.enqueue(NEWLINE);
-        },
-      };
-      void run(out, controller);
-    },
-    pull: () => wanted(),
-    cancel() {
-      gone.abort(new Error("the client closed the connection"));
-      wanted();
-    },
-  });
-
-  async function run(out: LineWriter, controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    let stopBeating = () => {};
-    const beat = () => {
-      out.heartbeat();
-      stopBeating = clock.after(HEARTBEAT_MS, beat);
-    };
-    stopBeating = clock.after(HEARTBEAT_MS, beat);
-    try {
-      await produce(out, gone.signal);
-    } catch (error) {
-      if (!gone.signal.aborted) out.push({ type: "error", error: told(error, log).toBody() });
-    } finally {
-      stopBeating();
-    }
-    if (!gone.signal.aborted) controller.close();
-  }
-
-  return new Response(body, {
-    headers: { "Content-Type": "application/x-ndjson", "Cache-Control": "no-store", "X-Accel-Buffering": "no" },
-  });
+  const { encode, contentType, heartbeat } = FORMS[form];
+  const problem = (error: object): Buffer => encode({ type: "error", error });
+  return liveReply(deps, { contentType, heartbeat, problem }, (out, signal) =>
+    produce(
+      {
+        write: (line) => out.write(encode(line)),
+        push: (line) => out.push(encode(line)),
+        heartbeat: out.heartbeat,
+      },
+      signal,
+    ),
+  );
 }
-
-const NEWLINE = Buffer.from("\n");

@@ -1,12 +1,11 @@
 /** Puts the gateway together and listens: at once, although Redis and S3 may come later. */
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createAdaptorServer } from "@hono/node-server";
 import { bullmqQueue } from "../core/bullmq-queue.ts";
+import { createCatalog } from "../core/catalog.ts";
 import { systemClock } from "../core/clock.ts";
 import { type Config, loadConfig } from "../core/config.ts";
 import { askDocker, dockerClient } from "../core/docker-client.ts";
@@ -14,19 +13,31 @@ import { asFabricError, fail } from "../core/errors.ts";
 import type { ImageBuilder } from "../core/image-builder.ts";
 import { createLog } from "../core/log.ts";
 import { s3ObjectStore } from "../core/object-store-s3.ts";
+import { createOutbox } from "../core/outbox.ts";
+import { followOutcomes } from "../core/outcomes.ts";
 import { failFastRedis } from "../core/redis/connection.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
 import { prepareSdkDir } from "../core/sdk-dir.ts";
 import { untilDone } from "../core/until-done.ts";
+import { s3UploadStore } from "../core/upload-store-s3.ts";
 import { createApp } from "./app.ts";
+import { keepArchiving } from "./archive-logs.ts";
 import { dockerImageBuilder } from "./build/docker-builder.ts";
 import { processImageBuilder } from "./build/process-builder.ts";
-import { createCatalog } from "./catalog.ts";
+import { keepCollecting } from "./collect.ts";
+import type { GatewayDeps } from "./deps.ts";
+import { keepMakingTicks } from "./make-ticks.ts";
 import { createMetrics } from "./metrics.ts";
-import { followOutcomes } from "./outcomes.ts";
+import { createQueueLimits } from "./queue-limits.ts";
+import { keepReleasing } from "./release.ts";
 import { type Fetch, startingApp } from "./starting-app.ts";
 import { keepSweeping } from "./sweep.ts";
+import { makeTempDir } from "./temp-dir.ts";
+import { createWaits } from "./waits.ts";
+import { addressGuard } from "./webhooks/address-guard.ts";
+import { keepDelivering } from "./webhooks/deliver.ts";
+import { webhookSecret } from "./webhooks/secret.ts";
 
 const SWEEP = { outboxAgeMs: 2_000, queuedAgeMs: 15_000, max: 500 };
 const CLOSE_MS = 5_000;
@@ -53,14 +64,16 @@ const queue = bullmqQueue({
   lockMs: config.leaseMs,
   onError: connectionErrors,
 });
-const objects = s3ObjectStore({
+const s3 = {
   endpoint: config.s3Endpoint,
   publicEndpoint: config.s3PublicEndpoint || undefined,
   region: config.s3Region,
   bucket: config.bucket,
   accessKeyId: config.s3AccessKeyId,
   secretAccessKey: config.s3SecretAccessKey,
-});
+};
+const objects = s3ObjectStore(s3);
+const uploads = s3UploadStore(s3);
 
 const server = createAdaptorServer({
   fetch: (request, env) => fetch(request, env),
@@ -91,34 +104,51 @@ async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Conf
     clock,
     onError: (error) => log.warn({ error: asFabricError(error).message }, "an app's current version was not looked up"),
   });
-  const outcomes = await followOutcomes(state, clock);
+  const outbox = createOutbox({ state, queue, clock, log });
+  const outcomes = await followOutcomes(state, clock, { onEnded: outbox.ended });
   const metrics = createMetrics({ state, queue });
-  const app = createApp({
+  const waits = createWaits({ state, queue, clock });
+  const deps: GatewayDeps = {
     state,
     queue,
+    outbox,
     objects,
+    uploads,
     registry,
     builder: await chooseBuilder(config),
     catalog: createCatalog(registry),
     outcomes,
     metrics,
+    waits,
+    queueLimits: createQueueLimits({ queue, outbox, waits, clock, log, maxQueued: config.maxQueued }),
     clock,
     log,
     adminToken,
     limits: { bodyBytes: maxBodyBytes, sourceBytes: maxSourceBytes },
     tempDir,
     publicUrl: config.url,
-  });
+    webhookSecret: webhookSecret({ objects, clock, sealKey: config.sealKey || adminToken || config.s3SecretAccessKey }),
+  };
+  const app = createApp(deps);
   fetch = app.fetch as Fetch;
   const stopSweeping = keepSweeping({
     state,
     queue,
     clock,
     log,
-    limits: { ...SWEEP, leaseMs },
+    limits: { ...SWEEP, leaseMs, mapIdleMs: config.mapIdleSeconds * 1000 },
     onRepairs: (count) => metrics.repaired(count),
   });
-  return { registry, outcomes, stopSweeping };
+  const stopReleasing = await keepReleasing({ state, queue, clock, log });
+  const stopTicks = keepMakingTicks(deps);
+  const stopArchiving = keepArchiving({
+    ...{ state, objects, clock, log, owner: outcomes.waiter },
+    limits: { ageMs: config.logArchiveSeconds * 1000, retentionDays: config.logRetentionDays },
+  });
+  const stopDelivering = await keepDelivering({ ...deps, isAllowed: addressGuard(config.webhookAllow) });
+  const stopCollecting = keepCollecting({ ...deps, ttlSeconds: config.resultTtlSeconds });
+  const stops = [stopTicks, stopDelivering, stopCollecting, stopArchiving, stopSweeping, stopReleasing];
+  return { registry, outcomes, outbox, stops };
 }
 
 /** Replies that wait are given what is known; then everything is let go. */
@@ -131,20 +161,15 @@ async function shutDown(): Promise<void> {
   await closed;
   clearInterval(idle);
   clearTimeout(force);
-  await running?.stopSweeping();
+  await Promise.all(running?.stops.map((stop) => stop()) ?? []);
+  await running?.outbox.close();
   running?.registry.close();
   await queue.close();
   await state.close();
   objects.close();
+  uploads.close();
   await rm(tempDir, { recursive: true, force: true });
   process.exit(0);
-}
-
-/** Other users (a container's) may pass through to what is opened to them, and list nothing. */
-async function makeTempDir(): Promise<string> {
-  const dir = await mkdtemp(join(tmpdir(), "fabric-gateway-"));
-  await chmod(dir, 0o711);
-  return dir;
 }
 
 /** An outage makes many errors a second; one line of them is enough. */

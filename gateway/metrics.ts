@@ -2,6 +2,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Queue } from "../core/queue.ts";
 import type { StateStore } from "../core/state-store.ts";
+import { specName } from "../core/variant.ts";
 
 export interface Metrics {
   readonly contentType: string;
@@ -68,7 +69,8 @@ function addLive(registry: Registry, { state, queue }: { state: StateStore; queu
     registers,
     async collect() {
       this.reset();
-      for (const key of await state.hints.functionsWithWork()) this.set({ function: key }, await queue.depth(key));
+      for (const key of await state.hints.functionsWithWork())
+        this.inc({ function: specName(key) }, await queue.depth(key));
     },
   });
   new Gauge({

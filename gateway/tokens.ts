@@ -5,8 +5,9 @@ import type { Clock } from "../core/clock.ts";
 import { fail } from "../core/errors.ts";
 import { isId, newId } from "../core/ids.ts";
 import type { ObjectStore } from "../core/object-store.ts";
+import type { Quota, TokenQuota } from "../core/quota.ts";
 
-export interface StoredToken {
+export interface StoredToken extends Quota {
   id: string;
   name: string;
   /** Hex, of the whole token text. */
@@ -29,8 +30,8 @@ export function tokenIdOf(token: string): string | undefined {
 
 export async function createToken(
   { objects, clock }: { objects: ObjectStore; clock: Clock },
-  { name, expiresInSeconds }: { name: string; expiresInSeconds?: number },
-): Promise<{ id: string; token: string; expiresAt?: string }> {
+  { name, expiresInSeconds, rate, burst, maxQueued }: { name: string; expiresInSeconds?: number } & Quota,
+): Promise<{ id: string; token: string; expiresAt?: string } & Quota> {
   const id = newId("tok");
   const token = `fab_${id.slice("tok_".length)}_${randomBytes(32).toString("hex")}`;
   const now = clock.now();
@@ -40,10 +41,15 @@ export async function createToken(
     sha256: sha256(token),
     createdAt: new Date(now).toISOString(),
     ...(expiresInSeconds === undefined ? {} : { expiresAt: new Date(now + expiresInSeconds * 1000).toISOString() }),
+    ...{ rate, burst, maxQueued },
   };
   await objects.put(tokenKey(id), JSON.stringify(stored), { ifNoneMatch: true, contentType: "application/json" });
-  return { id, token, expiresAt: stored.expiresAt };
+  return { id, token, expiresAt: stored.expiresAt, rate, burst, maxQueued };
 }
+
+/** Absent: it may ask for as much as it likes. */
+export const quotaOf = ({ id, rate, burst, maxQueued }: StoredToken): TokenQuota | undefined =>
+  rate === undefined && maxQueued === undefined ? undefined : { token: id, rate, burst, maxQueued };
 
 export async function readToken(objects: ObjectStore, id: string): Promise<StoredToken | undefined> {
   const object = await objects.get(tokenKey(id));

@@ -1,7 +1,8 @@
 /** Tells the other runners and the gateway that this node is there, again and again until it is withdrawn. */
+
+import type { CapacityLedger, NodeFacts } from "../core/capacity-ledger.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
-import type { CapacityLedger, NodeFacts } from "../core/state-store.ts";
 
 export interface AnnounceOptions {
   capacity: CapacityLedger;

@@ -5,13 +5,20 @@ import type { ObjectStore, StoredObject } from "../core/object-store.ts";
 import { INLINE_BYTES, type ToShim } from "../core/protocol.ts";
 import { gather } from "../core/sized-body.ts";
 import { untilDone } from "../core/until-done.ts";
-import type { ContainerLink } from "./attempt.ts";
+import type { ContainerLink } from "./container-contract.ts";
 
+/** To each rank of a gang. */
 export async function sendInput(objects: ObjectStore, record: InvocationRecord, link: ContainerLink): Promise<void> {
+  if (!link.ranks) return sendTo(objects, record, link);
+  await Promise.all(link.ranks().map((one) => sendTo(objects, record, one)));
+}
+
+async function sendTo(objects: ObjectStore, record: InvocationRecord, link: ContainerLink): Promise<void> {
   const frame: ToShim = {
     type: "input",
     id: record.id,
     generation: record.generation,
+    method: record.method,
     encoding: record.encoding,
     accept_pickle: record.acceptPickle,
     timeout_ms: record.timeoutMs,
@@ -20,7 +27,7 @@ export async function sendInput(objects: ObjectStore, record: InvocationRecord, 
     link.send(frame, record.input);
     return;
   }
-  const object = await untilDone(() => objects.get(inputKey(record.id)));
+  const object = await untilDone(() => objects.get(inputKey(record.inputFrom ?? record.id)));
   if (!object) fail("internal", "the input of this invocation is not in the bucket");
   if (object.length <= INLINE_BYTES) link.send(frame, await gather(object.body, object.length));
   else await streamInput(object, frame, link);

@@ -1,44 +1,26 @@
-/** One attempt: from its claim over its container to a settled record. `move` is the only place its state changes. */
+/** One attempt: from its claim over its container to a settled record. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { ChunkStore } from "../core/chunk-store.ts";
 import type { Clock } from "../core/clock.ts";
 import { asFabricError, type ErrorBody, FabricError } from "../core/errors.ts";
 import type { FunctionKey, InvocationRecord, Outcome } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
-import type { ToShim } from "../core/protocol.ts";
-import { type Charge, decideRetry } from "../core/retry.ts";
+import { type Charge, decideRetry, retryReason } from "../core/retry.ts";
 import type { InvocationStore, QueuedEntry } from "../core/state-store.ts";
-import { untilDone } from "../core/until-done.ts";
 import { sendInput } from "./attempt-input.ts";
+import { bootShare, createLife, onlyOnce } from "./attempt-life.ts";
 import type { ShimMessage } from "./channel.ts";
+import type { ContainerLink, Ending } from "./container-contract.ts";
 import { findPublished, type Payload, publishResult, spool } from "./publish.ts";
-import type { Streams } from "./streams.ts";
+import { createYields, type Yields } from "./yields.ts";
 
 export type AttemptState = "waiting" | "running" | "settling" | "ended";
-const NEXT: Record<AttemptState, readonly AttemptState[]> = {
-  waiting: ["running", "settling"],
-  running: ["settling"],
-  settling: ["ended"],
-  ended: [],
-};
-
-/** What an attempt may ask of the container it runs in. */
-export interface ContainerLink {
-  readonly id: string;
-  send(header: ToShim, body?: Buffer): boolean;
-  streams(): Streams | undefined;
-  /** Ends the container because of this attempt; its neighbours run again without charge. */
-  kill(why: string): void;
-  bootMs(): number;
-  enterMs(): number;
-}
-
-/** How a container's end concerns an attempt in it. */
-export type Ending = { again: string } | { fault: ErrorBody };
 
 export interface AttemptDeps {
   invocations: InvocationStore;
+  chunks: ChunkStore;
   objects: ObjectStore;
   /** Puts a requeued entry into the queue and clears its outbox entry. */
   offer(entry: QueuedEntry): Promise<void>;
@@ -52,6 +34,8 @@ export interface Claimed {
   key: FunctionKey;
   record: InvocationRecord;
   acknowledge(): Promise<void>;
+  /** An earlier process of this runner claimed it, and may have given it to a container. */
+  mayHaveRun?: boolean;
 }
 
 export interface LiveAttempt {
@@ -69,8 +53,13 @@ export interface LiveAttempt {
   begin(link: ContainerLink): void;
   /** It runs already: the runner was restarted. */
   adopt(link: ContainerLink): void;
+  onYield(message: Extract<ShimMessage, { type: "yield" }>, body: Buffer): void;
   onResult(message: Extract<ShimMessage, { type: "result" }>, body: Buffer): void;
-  onError(message: Extract<ShimMessage, { type: "error" }>, body: Buffer): void;
+  /** `details`: what else there is to say, such as which rank it was. */
+  onError(message: Extract<ShimMessage, { type: "error" }>, body: Buffer, details?: Record<string, unknown>): void;
+  /** Only slices have these. */
+  onResults?(message: Extract<ShimMessage, { type: "results" }>, body: Buffer): void;
+  onTrimmed?(message: Extract<ShimMessage, { type: "trimmed" }>): void;
   cancel(reason: "cancelled" | "timed_out"): void;
   onContainerEnd(ending: Ending): void;
   fault(error: ErrorBody): void;
@@ -80,33 +69,32 @@ export interface LiveAttempt {
 }
 
 export interface AttemptHooks {
+  /** So many inputs of a slice have ended, after so many milliseconds. */
+  onInputs(count: number, ms: number): void;
   /** Its slot is free; what follows needs no container. */
   onReleased(): void;
   onEnded(): void;
 }
 
-/** A timer may not be longer than this; longer timeouts are armed again. */
-const MAX_TIMER_MS = 2_000_000_000;
-
 export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: AttemptHooks): LiveAttempt {
   const { invocations, clock, log } = deps;
   const { record } = claimed;
-  const me = { id: record.id, generation: record.generation };
-  const ownership = new AbortController();
   const claimedAt = clock.monotonic();
   let epoch = record.claimedAt ?? clock.now();
-  let state: AttemptState = "waiting";
   let link: ContainerLink | undefined;
   let started: number | undefined;
-  let ended: number | undefined;
   let wanted: "cancelled" | "timed_out" | undefined;
   let receiving = false;
-  let stopTimer = (): void => {};
-
-  function move(next: AttemptState): void {
-    if (!NEXT[state].includes(next)) throw new FabricError("internal", `an attempt cannot go from ${state} to ${next}`);
-    state = next;
-  }
+  let yields: Yields | undefined;
+  const life = createLife(deps, claimed, {
+    ...hooks,
+    otherwise: (thrown) => finish({ state: "failed", error: asFabricError(thrown).toBody() }),
+    onStored: () => {
+      link?.send({ type: "ack", ...me });
+      return yields?.archive();
+    },
+  });
+  const { me, state, lasting } = life;
 
   /** In Redis' time, which the claim told. */
   const inRedisTime = (monotonic: number | undefined): number | undefined =>
@@ -114,65 +102,36 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
   const moments = () => ({
     container: link?.id,
     startedAt: inRedisTime(started) ?? record.startedAt,
-    endedAt: inRedisTime(ended),
+    endedAt: inRedisTime(life.endedAt()),
     ...(started === undefined ? {} : bootShare(link!, claimedAt, started)),
   });
 
-  function arm(ms: number, act: () => void): void {
-    stopTimer();
-    stopTimer = clock.after(Math.min(ms, MAX_TIMER_MS), () =>
-      ms > MAX_TIMER_MS ? arm(ms - MAX_TIMER_MS, act) : act(),
-    );
-  }
-
-  /** Leaves the container and does `store` until it is done; whatever happens, the queue's entry goes last. */
-  function settle(store: () => Promise<unknown>): void {
-    if (state === "settling" || state === "ended") return;
-    move("settling");
-    ended = clock.monotonic();
-    stopTimer();
-    hooks.onReleased();
-    void run(store);
-  }
-
-  async function run(store: () => Promise<unknown>): Promise<void> {
-    try {
-      await store().catch(async (thrown: unknown) => {
-        if (ownership.signal.aborted) return;
-        log.error({ err: thrown, ...me }, "an attempt could not be settled as intended");
-        await finish({ state: "failed", error: asFabricError(thrown).toBody() });
-      });
-      await claimed.acknowledge();
-      link?.send({ type: "ack", ...me });
-    } catch (thrown) {
-      // Its lease ends and it is found by the sweeper, as if this runner were gone.
-      if (!ownership.signal.aborted) log.error({ err: thrown, ...me }, "an attempt is left to recovery");
-    }
-    move("ended");
-    hooks.onEnded();
-  }
-
-  const lasting = <T>(act: () => Promise<T>): Promise<T> =>
-    untilDone(act, ownership.signal, (error) => log.warn({ code: error.code, ...me }, "waiting for a store"));
+  const settle = (store: () => Promise<unknown>): void =>
+    life.settle(() => (yields ? yields.drained().then(store) : store()));
 
   const finish = (outcome: Outcome): Promise<unknown> => lasting(() => invocations.finish(me, outcome, moments()));
 
-  async function requeue(charge: Charge, why: string): Promise<void> {
-    const next = await lasting(() => invocations.requeue(me, charge, why));
+  async function requeue(charge: Charge, why: string, delayMs?: number): Promise<void> {
+    const next = await lasting(() => invocations.requeue(me, charge, why, delayMs, moments()));
     if (typeof next === "object") await deps.offer(next);
   }
 
   async function succeed(payload: Payload): Promise<void> {
-    const mayCommit = (): void => ownership.signal.throwIfAborted();
-    const result = await lasting(() => publishResult(deps.objects, me, payload, mayCommit));
+    const result = await lasting(() => publishResult(deps.objects, me, payload, life.mayCommit, record.ttlSeconds));
     await finish({ state: "succeeded", result });
     if ("file" in payload) await rm(payload.file, { force: true });
   }
 
-  function fault(error: ErrorBody, exception?: Buffer): void {
-    const decision = decideRetry(error.code, record);
-    if (decision.retry) settle(() => requeue(decision.charge, `trying again after ${error.code}: ${firstLine(error)}`));
+  function fault(error: ErrorBody, exception?: Buffer, mayRetry = true): void {
+    const decision = mayRetry ? decideRetry(error.code, record) : ({ retry: false } as const);
+    if (decision.retry) settle(() => requeue(decision.charge, retryReason(decision, record, error), decision.delayMs));
     else settle(() => finish({ state: "failed", error, exception }));
+  }
+
+  /** No fault of its own; but what may have run, and may run only once, has failed. */
+  function again(why: string): void {
+    if (record.atMostOnce && (state() === "running" || claimed.mayHaveRun)) fault(onlyOnce(why));
+    else settle(() => requeue("none", why));
   }
 
   const cancelled = (): void =>
@@ -191,21 +150,21 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
   const asWanted = (): void => (wanted === "cancelled" ? cancelled() : timedOut());
 
   function cancel(reason: "cancelled" | "timed_out"): void {
-    if (wanted || (state !== "waiting" && state !== "running")) return;
+    if (wanted || (state() !== "waiting" && state() !== "running")) return;
     wanted = reason;
-    if (state === "waiting") {
+    if (state() === "waiting") {
       asWanted();
       return;
     }
     link!.send({ type: "cancel", ...me, reason });
-    arm(deps.cancelGraceMs, () => link!.kill(`${record.id} did not end after it was ${reason.replace("_", " ")}`));
+    life.arm(deps.cancelGraceMs, () => link!.kill(`${record.id} did not end after it was ${reason.replace("_", " ")}`));
   }
 
   function enter(to: ContainerLink, elapsedMs: number): void {
     link = to;
-    move("running");
+    life.move("running");
     started = clock.monotonic() - elapsedMs;
-    arm(Math.max(0, record.timeoutMs - elapsedMs), () => cancel("timed_out"));
+    life.arm(Math.max(0, record.timeoutMs - elapsedMs), () => cancel("timed_out"));
   }
 
   async function receive(encoding: Payload["encoding"], stream: number): Promise<void> {
@@ -217,6 +176,8 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
       const payload = await spool(streams.receive(stream), file, encoding);
       settle(() => succeed(payload));
     } catch (thrown) {
+      const error = asFabricError(thrown);
+      if (error.code === "result_too_large") return fault(error.toBody());
       // The shim sends it again once it is back; if it never is, the container's end decides.
       log.warn({ err: thrown, ...me }, "a result's stream broke");
     } finally {
@@ -227,7 +188,7 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
   return {
     ...me,
     claimed,
-    state: () => state,
+    state,
     startedAt: () => started,
     container: () => link?.id,
     facts: () => ({ ...moments(), endedAt: undefined }),
@@ -242,7 +203,7 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
     begin(to) {
       enter(to, 0);
       sendInput(deps.objects, record, to).catch((thrown: unknown) => {
-        if (state === "running") fault(asFabricError(thrown).toBody());
+        if (state() === "running") fault(asFabricError(thrown).toBody());
       });
     },
 
@@ -251,8 +212,16 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
       enter(to, Math.max(0, epoch - (record.startedAt ?? epoch)));
     },
 
+    onYield({ seq, encoding }, body) {
+      if (state() !== "running") return;
+      const onStored = (upTo: number): void => void link!.send({ type: "yield.ack", ...me, seq: upTo });
+      const onFailure = (thrown: unknown): void => fault(asFabricError(thrown).toBody());
+      yields ??= createYields({ ...deps, lasting, onStored, onFailure }, me, seq);
+      yields.accept(seq, { encoding, body });
+    },
+
     onResult(message, body) {
-      if (state !== "running") return;
+      if (state() !== "running") return;
       if (message.stream !== undefined) void receive(message.encoding, message.stream);
       else {
         // The frame is a view on the socket's buffer, which must not be kept alive by a small result.
@@ -261,40 +230,31 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
       }
     },
 
-    onError({ error: { code, message, type, traceback } }, body) {
-      if (state !== "running") return;
+    onError({ error: { code, message, type, traceback, retryable } }, body, details) {
+      if (state() !== "running") return;
       if (wanted && (code === "cancelled" || code === "timed_out")) return asWanted();
       // Only we cancel; a function that claims it was cancelled raised an exception.
       const told = code === "cancelled" || code === "timed_out" ? "exception" : code;
       const exception = body.length > 0 ? Buffer.from(body) : undefined;
-      fault(new FabricError(told, message, { type, traceback }).toBody(), exception);
+      fault(new FabricError(told, message, { type, traceback, ...details }).toBody(), exception, retryable !== false);
     },
 
     cancel,
     onContainerEnd(ending) {
-      if (state !== "running") return;
+      if (state() !== "running") return;
       if (wanted) asWanted();
-      else if ("again" in ending) settle(() => requeue("none", ending.again));
+      else if ("again" in ending) again(ending.again);
       else fault(ending.fault);
     },
     fault: (error) => fault(error),
-    giveBack: (why) => settle(() => requeue("none", why)),
+    giveBack: again,
 
     lose() {
       // While it settles, the store's own comparison of generations decides.
-      if (state !== "waiting" && state !== "running") return;
-      const inside = state === "running";
-      ownership.abort(new FabricError("node_lost", "the lease of this attempt is another's"));
-      settle(async () => undefined);
-      if (inside) link!.kill(`the lease of ${record.id} was lost`);
+      if (state() !== "waiting" && state() !== "running") return;
+      // First, so that its slot is not given to an attempt that would end with it.
+      if (state() === "running") link!.kill(`the lease of ${record.id} was lost`);
+      life.lose();
     },
   };
-}
-
-const firstLine = (error: ErrorBody): string => error.message.split("\n")[0]!.slice(0, 200);
-
-/** Of a container that booted before the claim, nothing was waited for. */
-function bootShare(link: ContainerLink, claimedAt: number, startedAt: number): { bootMs: number; enterMs: number } {
-  const bootMs = Math.max(0, Math.min(link.bootMs(), Math.round(startedAt - claimedAt)));
-  return { bootMs, enterMs: Math.min(link.enterMs(), bootMs) };
 }

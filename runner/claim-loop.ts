@@ -74,7 +74,10 @@ export function createClaimLoop(deps: ClaimLoopDeps): ClaimLoop {
   return {
     async start() {
       schedule();
-      undo.push(await state.hints.onWork((key) => intakeOf(key).wake()));
+      undo.push(
+        // An offer concerns nobody who does not serve the function; once it is in the queue, everybody hears of it.
+        await state.hints.onWork((key, offer) => (offer ? intakes.get(key)?.offer(offer) : intakeOf(key).wake())),
+      );
       undo.push(await state.hints.onCancel(identity.runner, leases.cancel));
       undo.push(
         await state.hints.onAppChanged((app) => {

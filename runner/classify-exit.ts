@@ -24,7 +24,9 @@ const OWN_FAULT: ReadonlySet<number> = new Set([
   constants.signals.SIGILL,
 ]);
 
-const signalName = (number: number): string =>
+export const isFromOutside = (signal: number): boolean => FROM_OUTSIDE.has(signal);
+
+export const signalName = (number: number): string =>
   Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? `signal ${number}`;
 
 /** `exit` is undefined when the engine knows no such container any more. `tail` is what the process wrote last. */
@@ -33,7 +35,7 @@ export function classifyExit(exit: ContainerExit | undefined, tail = ""): ExitVe
   if (exit.outOfMemory && exit.code === 137)
     return { code: "out_of_memory", message: "The container used more memory than its limit and was killed." };
   const signal = exit.code > 128 ? exit.code - 128 : undefined;
-  if (signal !== undefined && FROM_OUTSIDE.has(signal))
+  if (signal !== undefined && isFromOutside(signal))
     return { code: "container_killed", message: `The container was killed from outside (${signalName(signal)}).` };
   const how =
     signal !== undefined && OWN_FAULT.has(signal)

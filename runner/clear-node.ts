@@ -20,6 +20,7 @@ export async function clearNode(engine: ContainerEngine, identity: NodeIdentity)
       removed.add(id);
     }
   }
+  await engine.endGang();
   return [...removed];
 }
 

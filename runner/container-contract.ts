@@ -3,15 +3,45 @@ import type { Clock } from "../core/clock.ts";
 import type { ContainerEngine } from "../core/engine.ts";
 import type { ErrorBody } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
+import type { ToShim } from "../core/protocol.ts";
 import type { Attempt } from "../core/state-store.ts";
 import type { LiveAttempt } from "./attempt.ts";
 import type { Bundles } from "./bundles.ts";
+import type { Channel, ShimMessage } from "./channel.ts";
+import type { ExitVerdict } from "./classify-exit.ts";
 import type { ContainerPlan, NodeIdentity } from "./container-plan.ts";
 import type { RunnerDirs } from "./dirs.ts";
 import type { LogShipper } from "./log-shipper.ts";
 import type { Operations } from "./operations.ts";
+import type { Streams } from "./streams.ts";
+
+/** What an attempt may ask of the container it runs in. */
+export interface ContainerLink {
+  readonly id: string;
+  send(header: ToShim, body?: Buffer): boolean;
+  streams(): Streams | undefined;
+  /** It gathers calls of this method, or of its function, into batches. */
+  batches(method: string | undefined): boolean;
+  /** Ends the container because of this attempt; its neighbours run again without charge. */
+  kill(why: string): void;
+  bootMs(): number;
+  enterMs(): number;
+  /** Of a gang: the ways to its ranks, each of which gets the input. */
+  ranks?(): readonly ContainerLink[];
+}
+
+/** How a container's end concerns an attempt in it. */
+export type Ending = { again: string } | { fault: ErrorBody };
 
 export type ContainerPhase = "booked" | "starting" | "ready" | "draining" | "ended";
+
+export const PHASES_AFTER: Record<ContainerPhase, readonly ContainerPhase[]> = {
+  booked: ["starting", "ended"],
+  starting: ["ready", "draining", "ended"],
+  ready: ["draining", "ended"],
+  draining: ["ended"],
+  ended: [],
+};
 
 export interface ContainerDeps {
   engine: ContainerEngine;
@@ -40,7 +70,25 @@ export interface ContainerEvents {
   onStray(container: Container, attempt: Attempt): LiveAttempt | undefined;
   /** It ended by itself and took these attempts with it. */
   onCrash(container: Container, attempts: LiveAttempt[]): void;
-  onEnded(container: Container, failure?: StartFailure): void;
+  onEnded(container: Container, failure?: StartFailure, verdict?: ExitVerdict): void;
+}
+
+/** What a container that belongs to a gang has to tell besides. */
+export interface MemberEvents {
+  /** Whose output its lines may be. */
+  attempts(): Iterable<LiveAttempt>;
+  onLog(message: Extract<ShimMessage, { type: "log" }>, body: Buffer): void;
+  onRankEnded(message: Extract<ShimMessage, { type: "rank_ended" }>): void;
+  /** On the channel of its rank with this local number. */
+  onRank(local: number, message: ShimMessage, body: Buffer): void;
+}
+
+/** A container that belongs to a gang, as the gang sees it. */
+export interface MemberContainer extends Container {
+  /** To its shim, which starts and ends ranks. */
+  send(header: ToShim): boolean;
+  /** By local rank. */
+  rank(local: number): Channel;
 }
 
 export interface Container {
@@ -52,6 +100,8 @@ export interface Container {
   busy(): number;
   /** Monotonic; when its last input ended. */
   idleSince(): number;
+  /** Since when it takes inputs, monotonic, and how long it took to start. */
+  ready(): { since: number; bootMs: number };
   begin(attempt: LiveAttempt, alone?: boolean): void;
   adoptAttempt(attempt: LiveAttempt): void;
   /** Frees the attempt's slot; its frames are known until `forget`. */

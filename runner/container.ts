@@ -1,44 +1,59 @@
 /** One container: from its booking to its end. `move` is the only place where its state changes, and never back. */
 import { mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
 import type { ContainerExit } from "../core/engine.ts";
 import { asFabricError, type ErrorBody, FabricError } from "../core/errors.ts";
+import { slotsOf } from "../core/spec.ts";
 import type { Attempt } from "../core/state-store.ts";
 import { untilDone } from "../core/until-done.ts";
-import type { ContainerLink, Ending, LiveAttempt } from "./attempt.ts";
-import { type Channel, createChannel, type ShimMessage } from "./channel.ts";
+import type { LiveAttempt } from "./attempt.ts";
+import type { ShimMessage } from "./channel.ts";
 import { classifyExit } from "./classify-exit.ts";
-import type { Container, ContainerDeps, ContainerEvents, ContainerPhase } from "./container-contract.ts";
+import {
+  type ContainerDeps,
+  type ContainerEvents,
+  type ContainerLink,
+  type ContainerPhase,
+  type Ending,
+  type MemberContainer,
+  type MemberEvents,
+  PHASES_AFTER,
+} from "./container-contract.ts";
 import { type ContainerPlan, containerSpec, startFrame } from "./container-plan.ts";
-import { type RunnerDirs, SOCKET_NAME } from "./dirs.ts";
+import { containerPrints } from "./container-prints.ts";
+import { deliver, isAboutAttempt } from "./deliver.ts";
+import { foldersOf } from "./dirs.ts";
 import { watchDisk } from "./disk-watch.ts";
-
-const NEXT: Record<ContainerPhase, readonly ContainerPhase[]> = {
-  booked: ["starting", "ended"],
-  starting: ["ready", "draining", "ended"],
-  ready: ["draining", "ended"],
-  draining: ["ended"],
-  ended: [],
-};
+import { type Channels, openChannels } from "./open-channels.ts";
 
 const STOP_GRACE_MS = 5_000;
+/** For a class' @exit methods. */
+const EXIT_GRACE_MS = 30_000;
 /** A shim that reconnected resends what it holds at once; what it does not name after this long never reached it. */
 const RESEND_MS = 2_000;
+/** A timer may not be longer. */
+const MAX_TIMER_MS = 2_000_000_000;
 const TAIL_BYTES = 4_096;
 const keyOf = ({ id, generation }: Attempt): string => `${id} ${generation}`;
 
-export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events: ContainerEvents): Container {
+export function createContainer(
+  deps: ContainerDeps,
+  plan: ContainerPlan,
+  events: ContainerEvents,
+  ofGang?: MemberEvents,
+): MemberContainer {
   const { engine, clock, log, dirs } = deps;
   const { id } = plan;
-  const slots = plan.fn.max_inputs;
+  const slots = slotsOf(plan.fn);
   const known = new Map<string, LiveAttempt>();
+  const prints = containerPrints(deps.logs, plan, ofGang?.attempts ?? (() => known.values()));
   const running = new Set<LiveAttempt>();
   const created = clock.monotonic();
   const booting = new AbortController();
   let phase: ContainerPhase = "booked";
-  let channel: Channel | undefined;
+  let channels: Channels | undefined;
   let idleSince = created;
   let bootMs = 0;
+  let readySince = created;
   let enterMs = 0;
   let alone = false;
   let connected = false;
@@ -50,15 +65,17 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
   const ended = new Promise<void>((resolve) => (markEnded = resolve));
 
   function move(next: ContainerPhase): void {
-    if (!NEXT[phase].includes(next))
+    if (!PHASES_AFTER[phase].includes(next))
       throw new FabricError("internal", `a container cannot go from ${phase} to ${next}`);
     phase = next;
   }
 
   const link: ContainerLink = {
     id,
-    send: (header, body) => channel?.send(header, body) ?? false,
-    streams: () => channel?.streams(),
+    send: (header, body) => channels?.shim.send(header, body) ?? false,
+    streams: () => channels?.shim.streams(),
+    batches: (method) =>
+      (plan.fn.class?.methods.find(({ name }) => name === method)?.batched ?? plan.fn.batched) !== undefined,
     kill: (why) => kill(why),
     bootMs: () => bootMs,
     enterMs: () => enterMs,
@@ -76,13 +93,12 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
   async function listen(): Promise<void> {
     const folders = { ...foldersOf(dirs, id), bundleDir: "", sdkDir: deps.sdkDir };
     await mkdir(folders.socketDir, { recursive: true });
-    channel = createChannel({
-      socketPath: join(folders.socketDir, SOCKET_NAME),
-      start: startFrame(plan, engine.paths({ ...folders, bundleDir: await deps.bundles.get(plan.manifest.source) })),
+    const paths = engine.paths({ ...folders, bundleDir: await deps.bundles.get(plan.manifest.source) });
+    channels = await openChannels(folders.socketDir, startFrame(plan, paths), plan.member?.procs ?? 0, {
       onMessage: receive,
+      onRank: (local, message, body) => ofGang?.onRank(local, message, body),
       onViolation: (error) => kill(error.message, error.toBody()),
     });
-    await channel.listen();
   }
 
   async function boot(): Promise<void> {
@@ -98,8 +114,10 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
   }
 
   function armBoot(): void {
-    bootTimer = clock.after(deps.bootTimeoutMs, () => {
-      const message = `the container did not report within ${deps.bootTimeoutMs / 1000} s`;
+    // A class' @enter methods, which load models, may take as long as an input.
+    const ms = deps.bootTimeoutMs + (plan.fn.class ? plan.fn.timeout * 1000 : 0);
+    bootTimer = clock.after(Math.min(ms, MAX_TIMER_MS), () => {
+      const message = `the container did not report within ${ms / 1000} s`;
       kill(message, new FabricError("shim_unresponsive", message).toBody());
     });
   }
@@ -130,34 +148,29 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
         `The container ended before it was ready. ${verdict.message}`,
       ).toBody();
     if (inside.length > 0) conclude(inside, new FabricError(verdict.code, verdict.message).toBody());
-    system(
-      killed === undefined ? `container ended: ${verdict.message}` : `container stopped: ${killed}`,
-      exit?.code === 0,
-    );
+    const how = killed === undefined ? `container ended: ${verdict.message}` : `container stopped: ${killed}`;
+    if (exit?.code !== 0) prints.system(how);
     const unready = before === "booked" || before === "starting";
-    events.onEnded(self, unready && failure ? { error: failure } : undefined);
+    events.onEnded(self, unready && failure ? { error: failure } : undefined, verdict);
     await cleanUp();
     markEnded();
   }
 
-  /** One input answers for what ended its container; of several nobody knows which it was. */
+  /**
+   * One input answers for what ended its container; of several nobody knows which it was. A kill from outside is charged to
+   * all, but is remembered like a crash: it may be an input's own doing, and must not use up its neighbours' budgets.
+   */
   function conclude(inside: LiveAttempt[], verdict: ErrorBody): void {
     const guilty = failure ?? (killed === undefined ? verdict : undefined);
     const blame = inside.length === 1 || guilty?.code === "container_killed" ? guilty : undefined;
-    if (guilty && !blame) events.onCrash(self, inside);
+    if (guilty && inside.length > 1) events.onCrash(self, inside);
     const ending: Ending = blame ? { fault: blame } : { again: killed ?? `an input beside it ended the container` };
     for (const attempt of inside) attempt.onContainerEnd(ending);
   }
 
-  function system(text: string, quiet: boolean): void {
-    if (quiet) return;
-    const { app } = plan.manifest;
-    deps.logs.addText(app, { at: clock.now(), fn: plan.fn.name, container: id, source: "system" }, text);
-  }
-
   async function cleanUp(): Promise<void> {
     try {
-      await channel?.close();
+      await channels?.close();
       await engine.remove(id);
       const { socketDir, scratchDir } = foldersOf(dirs, id);
       await Promise.all([socketDir, scratchDir].map((folder) => rm(folder, { recursive: true, force: true })));
@@ -173,7 +186,8 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
       bootTimer();
       bootMs = Math.round(clock.monotonic() - created);
       enterMs = Math.round(message.import_ms);
-      idleSince = clock.monotonic();
+      readySince = clock.monotonic();
+      idleSince = readySince;
       move("ready");
     }
     const there = new Set(message.running.map(keyOf));
@@ -187,48 +201,40 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
   }
 
   function receive(message: ShimMessage, body: Buffer): void {
-    if (message.type === "result" || message.type === "error") {
-      const attempt = known.get(keyOf(message)) ?? events.onStray(self, message);
-      // Nobody waits for it any more; the shim may forget it.
-      if (!attempt) link.send({ type: "ack", id: message.id, generation: message.generation });
-      else if (message.type === "result") attempt.onResult(message, body);
-      else attempt.onError(message, body);
-    } else if (message.type === "log") print(message, body);
+    if (isAboutAttempt(message)) {
+      const ack = deliver(known.get(keyOf(message)) ?? events.onStray(self, message), message, body);
+      if (ack) link.send(ack);
+    } else if (message.type === "trimmed") known.get(keyOf(message))?.onTrimmed?.(message);
+    else if (message.type === "log") {
+      ofGang?.onLog(message, body);
+      prints.print(message, body);
+    } else if (message.type === "rank_ended") ofGang?.onRankEnded(message);
     else if (message.type === "ready") onReady(message);
-    else if (message.type === "request") ask(message);
+    else if (message.type === "request") ask(message, body);
     else {
       const text = `${message.message}\n${message.traceback}`;
-      failure = new FabricError("import_failed", text, { traceback: message.traceback }).toBody();
-      clock.after(RESEND_MS, () => kill("its module does not import"));
+      failure = new FabricError(message.code, text, { traceback: message.traceback }).toBody();
+      clock.after(RESEND_MS, () => kill("its code could not be loaded"));
     }
   }
 
-  function ask(message: Extract<ShimMessage, { type: "request" }>): void {
+  function ask(message: Extract<ShimMessage, { type: "request" }>, body: Buffer): void {
     const attempt = known.get(keyOf(message));
     if (attempt?.state() !== "running") {
       const error = { code: "bad_request", message: "no such attempt runs in this container" };
       link.send({ type: "reply", request: message.request, ok: false, error });
       return;
     }
-    deps.operations.answer({ attempt, plan, link, scratch: dirs.scratchDir(id) }, message);
+    deps.operations.answer({ attempt, plan, link, scratch: dirs.scratchDir(id) }, message, body);
   }
-
-  function print(message: Extract<ShimMessage, { type: "log" }>, body: Buffer): void {
-    const invocation = message.id !== undefined && inside(message.id) ? message.id : undefined;
-    const line = { at: clock.now(), fn: plan.fn.name, invocation, container: id, source: message.source };
-    deps.logs.addText(plan.manifest.app, line, body.toString("utf8"));
-  }
-
-  const inside = (invocation: string): boolean => {
-    for (const attempt of known.values()) if (attempt.id === invocation) return true;
-    return false;
-  };
 
   function stopWhenEmpty(): void {
     if (phase !== "draining" || running.size > 0 || killed !== undefined) return;
     killed = "not needed any more";
     link.send({ type: "shutdown" });
-    engine.stop(id, STOP_GRACE_MS).catch((err: unknown) => log.error({ err, container: id }, "stop failed"));
+    engine
+      .stop(id, plan.fn.class ? EXIT_GRACE_MS : STOP_GRACE_MS)
+      .catch((err: unknown) => log.error({ err, container: id }, "stop failed"));
   }
 
   const lost = (err: unknown): void => {
@@ -238,7 +244,7 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
     void end(undefined, "");
   };
 
-  const self: Container = {
+  const self: MemberContainer = {
     plan,
     id,
     slots,
@@ -246,6 +252,7 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
     freeSlots: () => (phase === "ready" && connected && !alone && killed === undefined ? slots - running.size : 0),
     busy: () => running.size,
     idleSince: () => idleSince,
+    ready: () => ({ since: readySince, bootMs }),
     begin(attempt, isAlone = false) {
       alone = isAlone;
       known.set(keyOf(attempt), attempt);
@@ -270,6 +277,7 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
       boot().then(() => watch().catch(lost), lost);
     },
     adopt() {
+      prints.gap("the runner was restarted; what was on its way to Redis is lost");
       move("starting");
       armBoot();
       listen().then(() => watch().catch(lost), lost);
@@ -282,11 +290,8 @@ export function createContainer(deps: ContainerDeps, plan: ContainerPlan, events
     },
     kill: (why) => kill(why),
     ended,
+    send: (header) => link.send(header),
+    rank: (local) => channels!.ranks[local]!,
   };
   return self;
 }
-
-const foldersOf = (dirs: RunnerDirs, id: string) => ({
-  socketDir: dirs.socketDir(id),
-  scratchDir: dirs.scratchDir(id),
-});

@@ -10,6 +10,8 @@ export interface RunnerDirs {
 }
 
 export const SOCKET_NAME = "s";
+/** Of a gang's rank, beside that of its container's shim. */
+export const rankSocket = (local: number): string => `r${local}`;
 
 export function runnerDirs(dataDir: string): RunnerDirs {
   return {
@@ -19,3 +21,8 @@ export function runnerDirs(dataDir: string): RunnerDirs {
     scratchDir: (container) => join(dataDir, "scratch", container),
   };
 }
+
+export const foldersOf = (dirs: RunnerDirs, id: string) => ({
+  socketDir: dirs.socketDir(id),
+  scratchDir: dirs.scratchDir(id),
+});

@@ -3,42 +3,48 @@ import type { Clock } from "../core/clock.ts";
 import { asFabricError, FabricError } from "../core/errors.ts";
 import { type FunctionKey, type InvocationRecord, splitFunctionKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
-import type { Queue, QueueReader } from "../core/queue.ts";
+import type { Queue } from "../core/queue.ts";
 import type { Registry } from "../core/registry.ts";
-import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
-import type { Attempt, StateStore } from "../core/state-store.ts";
-import { untilDone } from "../core/until-done.ts";
+import type { Attempt, Offer, StateStore } from "../core/state-store.ts";
 import type { AttemptHooks, Claimed, LiveAttempt } from "./attempt.ts";
-import { claimSurely } from "./claim.ts";
-import type { NodeIdentity } from "./container-plan.ts";
-import { gather } from "./gather.ts";
+import { type ClaimDeps, createClaims } from "./claim.ts";
+import { createEntries } from "./entries.ts";
 import type { Leases } from "./leases.ts";
-import { lookahead, smooth, takesNow } from "./pace.ts";
+import { type PoolMakerDeps, poolMaker } from "./make-pool.ts";
+import { createMeter, type Meter } from "./meter.ts";
+import { noteWaiting } from "./note-waiting.ts";
+import { createOffers } from "./offers.ts";
+import { lookahead, STUCK_MS, stuckIn, takesNow } from "./pace.ts";
 import type { Pool } from "./pool.ts";
+import { realDepth } from "./real-depth.ts";
 
-export interface IntakeDeps {
+export interface IntakeDeps extends ClaimDeps, PoolMakerDeps {
   state: Pick<StateStore, "invocations" | "hints">;
   queue: Queue;
   registry: Pick<Registry, "current" | "version">;
   leases: Leases;
-  identity: NodeIdentity;
-  leaseMs: number;
   clock: Clock;
   log: Log;
   createAttempt(claimed: Claimed, hooks: AttemptHooks): LiveAttempt;
-  createPool(manifest: VersionManifest, fn: FunctionSpec, onChange: () => void): Pool;
 }
 
 export interface Intake {
   readonly key: FunctionKey;
+  readonly meter: Meter;
+  /** What another container lacked when it was last asked for. */
+  missing(): string | undefined;
   /** There may be work. */
   wake(): void;
+  /** A call that is not in the queue yet; nothing is sent for it unless it has a slot here. */
+  offer(offer: Offer): void;
   /** Slots may have become free. */
   pump(): void;
+  /** There may be room for another container. */
+  rescale(): void;
   /** Once a second: scales, trims, closes what is cold. */
   tick(): Promise<void>;
-  /** The pool of a version, made when there is none; `undefined` when the version or function is unknown. */
-  pool(version: string): Promise<Pool | undefined>;
+  /** The pool of a version, made when there is none; `undefined` when the version, function or variant is unknown. */
+  pool(version: string, variant?: string): Promise<Pool | undefined>;
   pools(): Pool[];
   /** Takes an attempt over that was claimed before a restart; its entry is acknowledged as usual. */
   track(record: InvocationRecord): Promise<LiveAttempt>;
@@ -51,62 +57,43 @@ export interface Intake {
 
 const SCALE_EVERY_MS = 100;
 const COLD_MS = 30_000;
-const STUCK_MS = 1_000;
-/** Nobody waits for an acknowledgement, and many at once cost little more than one. */
-const ACK_DELAY_MS = 5;
 
 export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
   const { state, queue, leases, clock, log } = deps;
-  const { app, fn: name } = splitFunctionKey(key);
+  const { app } = splitFunctionKey(key);
   const pools = new Map<string, Pool>();
   const homes = new Map<LiveAttempt, Pool>();
-  const taken = new Map<string, Attempt>();
+  const entries = createEntries(deps, key, deps.identity.runner);
   const since = new Map<LiveAttempt, number>();
-  let reader: Promise<QueueReader> | undefined;
-  const nextAcks = gather(clock, ACK_DELAY_MS);
+  const depth = realDepth(queue, key);
+  const offers = createOffers();
+  const claims = createClaims(deps, key);
   let wakes = 0;
   let dry = true;
   let streak = 0;
   let inFlight = 0;
   let stopped = false;
   let lastVersion: string | undefined;
-  let runMs: number | undefined;
+  const meter = createMeter();
+  let missing: string | undefined;
   let reason: string | undefined;
   let scaledAt = Number.NEGATIVE_INFINITY;
   let scaling = false;
   let listed = true;
   let workAt = clock.monotonic();
 
-  const open = (): Promise<QueueReader> => {
-    reader ??= queue.open(key, deps.identity.runner).catch((thrown: unknown) => {
-      reader = undefined;
-      throw thrown;
-    });
-    return reader;
-  };
+  const maker = poolMaker(deps, key, pools, pump, meter);
 
-  async function acknowledge(entry: Attempt): Promise<void> {
-    await nextAcks();
-    await (await open()).acknowledge(entry);
-    taken.delete(`${entry.id} ${entry.generation}`);
-  }
-
-  async function makePool(version: string): Promise<Pool | undefined> {
-    const manifest = await untilDone(() => deps.registry.version(app, version));
-    const spec = manifest?.functions.find((one) => one.name === name);
-    if (!manifest || !spec) return undefined;
-    const made = pools.get(version) ?? deps.createPool(manifest, spec, pump);
-    pools.set(version, made);
-    return made;
-  }
-  const pool = async (version: string): Promise<Pool | undefined> => pools.get(version) ?? makePool(version);
-  function register(record: InvocationRecord, entry: Attempt): LiveAttempt {
+  /** `entry`: what is to be acknowledged at the end; none of a call that was claimed before it was queued. */
+  function register(record: InvocationRecord, entry?: Attempt, mayHaveRun?: boolean): LiveAttempt {
+    maker.learn(record.variant);
     const attempt: LiveAttempt = deps.createAttempt(
-      { key, record, acknowledge: () => acknowledge(entry) },
+      { key, record, mayHaveRun, acknowledge: async () => entry && entries.acknowledge(entry) },
       {
+        onInputs: claims.learn,
         onReleased() {
           const started = attempt.startedAt();
-          if (started !== undefined) runMs = smooth(runMs, clock.monotonic() - started);
+          if (started !== undefined) meter.ran(clock.monotonic() - started);
           homes.get(attempt)?.release(attempt);
         },
         onEnded() {
@@ -114,6 +101,7 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
           homes.get(attempt)?.forget(attempt);
           homes.delete(attempt);
           since.delete(attempt);
+          depth.ended(record);
         },
       },
     );
@@ -122,10 +110,10 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
     return attempt;
   }
 
-  async function dispatch(record: InvocationRecord, entry: Attempt): Promise<void> {
+  async function dispatch(record: InvocationRecord, entry?: Attempt): Promise<void> {
     const attempt = register(record, entry);
     try {
-      const home = pools.get(record.version) ?? (await makePool(record.version));
+      const home = pools.get(record.version) ?? (await maker.get(record.version));
       if (!home)
         return attempt.fault(new FabricError("version_not_found", `no version ${record.version} of ${key}`).toBody());
       lastVersion = record.version;
@@ -141,19 +129,27 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
 
   async function take(): Promise<void> {
     const seen = wakes;
-    const from = await open();
-    const entry = await from.next();
+    const entry = await entries.next();
     if (!entry) {
       streak = 0;
       if (seen === wakes) dry = true;
       return;
     }
     streak++;
+    depth.tookEntry();
     workAt = clock.monotonic();
-    taken.set(`${entry.id} ${entry.generation}`, entry);
-    const record = await claimSurely(state.invocations, entry, deps.identity, deps.leaseMs);
-    if (record && !leases.find(entry)) await dispatch(record, entry);
-    else await acknowledge(entry);
+    offers.forget(entry.id);
+    const record = await claims.claim(entry);
+    if (record && !leases.find(record)) await dispatch(record, entry);
+    else await entries.acknowledge(entry);
+  }
+
+  async function takeOffer(offer: Offer): Promise<void> {
+    workAt = clock.monotonic();
+    const record = await claims.claim(offer);
+    if (!record || leases.find(record)) return;
+    depth.tookOffer(record);
+    await dispatch(record);
   }
 
   const permits = (): { room: number; ahead: number } => {
@@ -165,35 +161,42 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
     }
     // With no version known, one entry is taken to learn it.
     if (pools.size === 0 && lastVersion === "?") return { room: 1 - inFlight, ahead: 0 };
-    const ahead = lookahead(runMs, busy);
+    const ahead = lookahead(meter.runMs(), busy);
     return { room: open + ahead - inFlight, ahead };
   };
 
   function pump(): void {
     if (stopped) return;
     const { room, ahead } = permits();
-    if (dry) return;
+    if (dry) {
+      // Only what is surely next: entries of the queue are older.
+      const roomOf = (version: string): number => (pools.get(version)?.freeSlots() ?? 0) + ahead - inFlight;
+      for (const offer of offers.take(room, roomOf, clock.monotonic())) follow(takeOffer(offer));
+      return;
+    }
     const count = takesNow(room, streak, inFlight, ahead);
     if (count === 0 && inFlight === 0) void scaleSoon();
-    for (let i = 0; i < count; i++) {
-      inFlight++;
-      take().then(
-        () => {
-          inFlight--;
-          pump();
-        },
-        (err: unknown) => {
-          inFlight--;
-          dry = true;
-          log.warn({ err, key }, "an entry could not be taken");
-        },
-      );
-    }
+    for (let i = 0; i < count; i++) follow(take());
     if (room <= count && streak > 0) void scaleSoon();
   }
 
-  async function scaleSoon(): Promise<void> {
-    if (scaling || stopped || clock.monotonic() - scaledAt < SCALE_EVERY_MS) return;
+  function follow(taking: Promise<void>): void {
+    inFlight++;
+    taking.then(
+      () => {
+        inFlight--;
+        pump();
+      },
+      (err: unknown) => {
+        inFlight--;
+        dry = true;
+        log.warn({ err, key }, "an entry could not be taken");
+      },
+    );
+  }
+
+  async function scaleSoon(everyMs = SCALE_EVERY_MS): Promise<void> {
+    if (scaling || stopped || clock.monotonic() - scaledAt < everyMs) return;
     scaling = true;
     scaledAt = clock.monotonic();
     try {
@@ -207,44 +210,35 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
   }
 
   async function scale(): Promise<void> {
-    const queued = dry ? 0 : await queue.depth(key);
+    const left = dry ? undefined : await depth.read();
     const target = await expected();
+    const queued = left ? left() + claims.slicesLeft() : 0;
     if (queued > 0 && !target && pools.size === 0) lastVersion = "?";
     for (const one of pools.values()) {
-      const refused = await one.scale(one === target ? queued : 0, runMs);
-      if (refused !== reason && (refused !== undefined || one.waiting().length > 0)) tell(one, refused);
+      const refused = await one.scale(one === target ? queued : 0, meter.runMs());
+      if (one === target) missing = refused;
+      reason = noteWaiting(deps, one.waiting(), refused, reason);
       one.trim(one === target ? queued : 0);
-      if (one.isEmpty() && one !== target) pools.delete(one.version);
+      if (one.isEmpty() && (one !== target || isQuiet())) pools.delete(one.version);
     }
   }
+
+  /** A class may be called with ever new values: what nobody calls any more is let go. */
+  const isQuiet = (): boolean => dry && inFlight === 0 && entries.held() === 0 && clock.monotonic() - workAt > COLD_MS;
 
   /** The version that entries still in the queue most likely ask for. */
   async function expected(): Promise<Pool | undefined> {
     const last = lastVersion === undefined ? undefined : pools.get(lastVersion);
     if (last) return last;
     const current = await deps.registry.current(app);
-    return current && pool(current.version);
-  }
-
-  function tell(of: Pool, refused: string | undefined): void {
-    reason = refused;
-    for (const attempt of of.waiting())
-      state.invocations
-        .note(attempt, { reason: refused ?? "starting a container" })
-        .catch((err: unknown) => log.debug({ err, key }, "a note was not taken"));
+    return current && maker.get(current.version);
   }
 
   /** What was taken ahead of its slot, and then found all slots kept busy, goes to whoever has one. */
   function returnStuck(): void {
-    const now = clock.monotonic();
-    for (const one of pools.values()) {
-      const { starting, containers } = one.load(0);
-      if (starting > 0 || containers === 0) continue;
-      for (const attempt of [...one.waiting()]) {
-        if (now - (since.get(attempt) ?? now) < STUCK_MS) continue;
-        runMs = STUCK_MS;
-        attempt.giveBack("all slots of its node are busy");
-      }
+    for (const attempt of stuckIn(pools.values(), since, clock.monotonic())) {
+      meter.stuck(STUCK_MS);
+      attempt.giveBack("all slots of its node are busy");
     }
   }
 
@@ -256,45 +250,50 @@ export function createIntake(deps: IntakeDeps, key: FunctionKey): Intake {
 
   return {
     key,
+    meter,
+    missing: () => missing,
     wake() {
       wakes++;
       dry = false;
       listed = true;
       pump();
     },
+    offer(offer) {
+      if (stopped || !pools.has(offer.version)) return;
+      offers.add(offer, clock.monotonic());
+      pump();
+    },
     pump,
+    rescale: () => void scaleSoon(0),
     async tick() {
       if (stopped) return;
       returnStuck();
       await scaleSoon();
       await lookIdle();
     },
-    pool,
+    pool(version, variant) {
+      maker.learn(variant);
+      return maker.get(version);
+    },
     pools: () => [...pools.values()],
     async track(record) {
       const entry = { id: record.id, generation: record.generation };
-      taken.set(`${entry.id} ${entry.generation}`, entry);
-      const attempt = register(record, entry);
-      const home = await pool(record.version);
+      entries.hold(entry);
+      const attempt = register(record, entry, true);
+      const home = await maker.get(record.version);
       if (home) homes.set(attempt, home);
       return attempt;
     },
-    renew() {
-      if (taken.size === 0) return;
-      const entries = [...taken.values()];
-      open()
-        .then((from) => from.renew(entries))
-        .catch((err: unknown) => log.warn({ err, key }, "entries not renewed"));
-    },
+    renew: entries.renew,
     stop() {
       stopped = true;
       for (const one of pools.values())
         for (const attempt of [...one.waiting()]) attempt.giveBack("its node is being stopped");
     },
-    isCold: () => dry && inFlight === 0 && taken.size === 0 && pools.size === 0 && clock.monotonic() - workAt > COLD_MS,
+    isCold: () => isQuiet() && pools.size === 0,
     async close() {
       stopped = true;
-      await (await reader)?.close();
+      await entries.close();
     },
   };
 }

@@ -2,10 +2,13 @@
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { bullmqQueue } from "../core/bullmq-queue.ts";
+import { createCatalog } from "../core/catalog.ts";
 import { systemClock } from "../core/clock.ts";
 import { loadConfig, machineCores } from "../core/config.ts";
 import { createLog } from "../core/log.ts";
 import { s3ObjectStore } from "../core/object-store-s3.ts";
+import { createOutbox } from "../core/outbox.ts";
+import { followOutcomes } from "../core/outcomes.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
 import { prepareSdkDir } from "../core/sdk-dir.ts";
@@ -20,6 +23,8 @@ import { probe } from "./reach.ts";
 import { createRunner, type Runner } from "./runner.ts";
 
 const DRAIN_MS = 10_000;
+/** What a container may print at once, as seconds of its share. */
+const LOG_BURST_SECONDS = 5;
 const SDK = fileURLToPath(new URL("../sdk/python/src", import.meta.url));
 
 const config = loadConfig();
@@ -30,6 +35,7 @@ const stopped = new AbortController();
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopped.abort());
 
 let runner: Runner | undefined;
+let stopCalls = async (): Promise<void> => {};
 let warnedAt = 0;
 function onRedisError(error: Error): void {
   const { code } = error as NodeJS.ErrnoException;
@@ -76,16 +82,25 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
   await untilDone(() => state.ping(), stopped.signal, waiting);
   await untilDone(() => objects.ensureBucket(), stopped.signal, waiting);
   const registry = await createRegistry({ objects, state, clock: systemClock });
+  const outbox = createOutbox({ state, queue, clock: systemClock, log });
+  // Under the runner's own name, so that after a restart it is told of what it waited for before.
+  const outcomes = await followOutcomes(state, systemClock, { waiter: identity.runner, onEnded: outbox.ended });
+  stopCalls = async () => {
+    outcomes.close();
+    await outbox.close();
+  };
   const facts = await nodeFacts(config, identity, engine.name, Date.now());
   const announced = await announce({ capacity: state.capacity, facts, clock: systemClock, log, leaseMs });
   runner = createRunner({
     ...{ state, queue, objects, registry, engine, clock: systemClock, log, identity, facts, sdkDir, leaseMs },
+    ...{ outbox, outcomes, catalog: createCatalog(registry), bodyBytes: config.maxBodyBytes },
     dataDir: config.dataDir,
     bootTimeoutMs: config.bootTimeoutMs,
     cancelGraceMs: config.cancelGraceMs,
     maxSourceBytes: config.maxSourceBytes,
     probe: () => probe(url),
     maxBoots: Math.max(4, machineCores() * 2),
+    logLimit: { perSecond: config.logLinesPerSecond, burst: config.logLinesPerSecond * LOG_BURST_SECONDS },
   });
   await runner.start();
   process.stdout.write(`${JSON.stringify({ ready: true, engine: report.engine, notices: report.notices })}\n`);
@@ -105,6 +120,7 @@ try {
 }
 log.info("stopping");
 await runner?.drain(DRAIN_MS);
+await stopCalls();
 await announced?.withdraw();
 await Promise.race([queue.close(), new Promise((resolve) => setTimeout(resolve, 2_000))]);
 await state.close();

@@ -1,8 +1,10 @@
 /** Keeps `min_containers` of the current versions, counted over all nodes. */
+import { gangOf } from "../core/gang.ts";
 import { type FunctionKey, functionKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { Registry } from "../core/registry.ts";
 import type { StateStore } from "../core/state-store.ts";
+import { servedFunction } from "../core/variant.ts";
 import type { NodeIdentity } from "./container-plan.ts";
 import type { Intake } from "./intake.ts";
 
@@ -39,9 +41,11 @@ export function keepMinimum({ state, registry, identity, intakeOf, intakes }: Mi
         const current = await registry.current(app);
         for (const fn of current?.functions ?? []) {
           const key = functionKey(app, fn.name);
+          // Values nobody gave cannot be served ahead of a call.
+          if (!servedFunction(fn, fn.name)) continue;
           if (fn.min_containers === 0 && !intakes.has(key)) continue;
           elsewhere ??= await heldElsewhere();
-          const share = shareOf(fn.min_containers, elsewhere.get(key) ?? 0);
+          const share = shareOf(fn.min_containers, Math.floor((elsewhere.get(key) ?? 0) / gangOf(fn)));
           const intake = intakes.get(key) ?? (share > 0 ? intakeOf(key) : undefined);
           for (const pool of intake?.pools() ?? []) if (pool.version !== current!.version) pool.keepAtLeast(0);
           if (share > 0) {

@@ -1,9 +1,9 @@
 /** What this node has to offer: cpu, memory and GPUs, as configured or as found. */
 import { hostname, totalmem } from "node:os";
 import { z } from "zod";
+import type { Gpu, NodeFacts } from "../core/capacity-ledger.ts";
 import { type Config, machineCores } from "../core/config.ts";
 import { runCommand } from "../core/run-command.ts";
-import type { Gpu, NodeFacts } from "../core/state-store.ts";
 import type { NodeIdentity } from "./container-plan.ts";
 
 const MIB = 1024 * 1024;

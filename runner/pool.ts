@@ -1,14 +1,17 @@
 /** The containers of one version of a function on this node, and the inputs that wait for a slot in them. */
 import type { Clock } from "../core/clock.ts";
 import type { ErrorBody } from "../core/errors.ts";
+import { gangOf, isGang } from "../core/gang.ts";
 import { newId } from "../core/ids.ts";
 import type { FunctionKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
-import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
+import { slotsOf, type VersionManifest } from "../core/spec.ts";
 import type { Attempt } from "../core/state-store.ts";
+import type { ServedFunction } from "../core/variant.ts";
 import type { LiveAttempt } from "./attempt.ts";
 import type { Container, ContainerEvents, StartFailure } from "./container-contract.ts";
 import { type ContainerPlan, keyOf } from "./container-plan.ts";
+import type { Meter } from "./meter.ts";
 import type { Room } from "./room.ts";
 import { idleToStop, type Load, type ScalingPolicy, startsNow } from "./scaling.ts";
 import type { SharedDeaths } from "./shared-deaths.ts";
@@ -26,6 +29,9 @@ export interface PoolDeps {
   createContainer(plan: ContainerPlan, events: ContainerEvents): Container;
   /** An attempt that a container reported, from before a restart. */
   adopt(container: Container, attempt: Attempt): LiveAttempt | undefined;
+  meter: Pick<Meter, "booted">;
+  /** Containers whose place is lent. */
+  lent(): ReadonlySet<string>;
   /** A slot became free, or the number of containers changed. */
   onChange(): void;
 }
@@ -38,6 +44,8 @@ export interface Pool {
   forget(attempt: LiveAttempt): void;
   /** Slots an input taken now could have, those of starting containers included. */
   openSlots(): number;
+  /** Slots of warm containers that no input waits for. */
+  freeSlots(): number;
   load(queued: number): Load;
   /** Starts what demand asks for. Answers what is missing when the node has no room for it. */
   scale(queued: number, runMs?: number): Promise<string | undefined>;
@@ -50,14 +58,18 @@ export interface Pool {
   adoptContainer(id: string, gpus: string[]): Container;
   containers(): Container[];
   waiting(): readonly LiveAttempt[];
+  /** Neither containers nor inputs, and none to be kept. */
   isEmpty(): boolean;
 }
 
-export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: FunctionSpec): Pool {
+export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: ServedFunction): Pool {
   const { clock, log, room } = deps;
   const key = keyOf({ fn, manifest });
+  const wanted = fn.target_inputs ?? slotsOf(fn);
   const containers = new Map<string, Container>();
   const homes = new Map<LiveAttempt, Container>();
+  /** Of containers that were started here and have not been ready yet. */
+  const startedAt = new Map<string, number>();
   let waiting: LiveAttempt[] = [];
   let min = 0;
   let retired = false;
@@ -66,7 +78,7 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
   let starting = 0;
 
   const policy = (): ScalingPolicy => ({
-    slots: fn.max_inputs,
+    slots: wanted,
     min: retired ? 0 : min,
     max: fn.max_containers,
     buffer: retired ? 0 : fn.buffer_containers,
@@ -87,17 +99,28 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
     };
   }
 
+  /** For decisions only: it looks at all attempts. */
+  function loadWithLent(queued: number): Load {
+    const lent = deps.lent();
+    return { ...load(queued), lent: living().filter(({ id }) => lent.has(id)).length };
+  }
+
   const wantsAlone = ({ id }: LiveAttempt): boolean => deps.sharedDeaths.of(id) >= ALONE_AFTER;
 
   function place(attempt: LiveAttempt): boolean {
     const alone = wantsAlone(attempt);
+    let home: Container | undefined;
     for (const one of containers.values()) {
       if (one.freeSlots() === 0 || (alone && one.busy() > 0)) continue;
-      homes.set(attempt, one);
-      one.begin(attempt, alone);
-      return true;
+      home ??= one;
+      if (one.busy() >= wanted) continue;
+      home = one;
+      break;
     }
-    return false;
+    if (!home) return false;
+    homes.set(attempt, home);
+    home.begin(attempt, alone);
+    return true;
   }
 
   function placeWaiting(): void {
@@ -108,7 +131,7 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
     failures++;
     startAfter = clock.monotonic() + Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), MAX_BACKOFF_MS);
     // One container's share: a platform fault is charged to as many as the container would have taken.
-    const concerned = error.fault === "user" ? waiting : waiting.slice(0, fn.max_inputs);
+    const concerned = error.fault === "user" ? waiting : waiting.slice(0, slotsOf(fn));
     waiting = waiting.filter((attempt) => !concerned.includes(attempt));
     for (const attempt of concerned) attempt.fault(error);
   }
@@ -116,6 +139,9 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
   const events: ContainerEvents = {
     onReady(container, running) {
       failures = 0;
+      const since = startedAt.get(container.id);
+      if (since !== undefined) deps.meter.booted(clock.monotonic() - since);
+      startedAt.delete(container.id);
       const isHere = (attempt: Attempt): boolean => [...homes.keys()].some((one) => same(one, attempt));
       for (const attempt of running)
         if (!isHere(attempt) && !stray(container, attempt))
@@ -133,8 +159,9 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
     },
     onEnded(container, failure?: StartFailure) {
       containers.delete(container.id);
+      startedAt.delete(container.id);
       if (failure) failWaiting(failure.error);
-      room.release(container.id, container.ended);
+      room.release(container);
       deps.onChange();
     },
   };
@@ -147,20 +174,25 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
     return adopted;
   }
 
-  function add(id: string, gpus: string[]): Container {
-    const container = deps.createContainer({ id, fn, manifest, gpus }, events);
-    containers.set(id, container);
+  function add(plan: ContainerPlan): Container {
+    const container = deps.createContainer(plan, events);
+    containers.set(plan.id, container);
     return container;
   }
 
   async function startOne(): Promise<string | undefined> {
     starting++;
     try {
-      const id = newId("con");
-      const booked = await room.book(id, fn, manifest);
+      const ids = Array.from({ length: gangOf(fn) }, () => newId("con"));
+      const booked = await room.book(ids, fn, manifest);
       if ("refused" in booked) return booked.refused;
-      log.info({ container: id, key, version: manifest.version }, "starting a container");
-      add(id, booked.gpus).start();
+      const members = ids.map((id, i) => ({ id, gpus: booked.gpus[i]! }));
+      const plan = isGang(fn)
+        ? { id: newId("gng"), fn, manifest, gpus: booked.gpus.flat(), members }
+        : { ...members[0]!, fn, manifest };
+      log.info({ container: plan.id, key, version: manifest.version }, "starting a container");
+      startedAt.set(plan.id, clock.monotonic());
+      add(plan).start();
       return undefined;
     } finally {
       starting--;
@@ -170,7 +202,7 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
   function trim(queued: number): void {
     const idle = living().filter((one) => one.phase() === "ready" && one.busy() === 0);
     const ages = idle.map((one) => ({ id: one.id, since: one.idleSince() }));
-    for (const id of idleToStop(ages, load(queued), policy(), clock.monotonic())) containers.get(id)!.drain();
+    for (const id of idleToStop(ages, loadWithLent(queued), policy(), clock.monotonic())) containers.get(id)!.drain();
   }
 
   return {
@@ -195,9 +227,15 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
       return open;
     },
 
+    freeSlots() {
+      let free = -waiting.length;
+      for (const one of containers.values()) free += one.freeSlots();
+      return free;
+    },
+
     async scale(queued, runMs) {
       if (failures > 0 && clock.monotonic() < startAfter) return "the last container did not start; trying again soon";
-      const count = startsNow({ ...load(queued), runMs }, policy(), room.bootRoom());
+      const count = startsNow({ ...loadWithLent(queued), runMs }, policy(), room.bootRoom());
       const refused = (await Promise.all(Array.from({ length: count }, startOne))).find((one) => one !== undefined);
       if (count > 0) deps.onChange();
       return refused;
@@ -213,13 +251,13 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Functi
       if (yes) trim(0);
     },
     adoptContainer(id, gpus) {
-      const container = add(id, gpus);
+      const container = add({ id, fn, manifest, gpus });
       container.adopt();
       return container;
     },
     containers: () => [...containers.values()],
     waiting: () => waiting,
-    isEmpty: () => containers.size === 0 && waiting.length === 0 && starting === 0,
+    isEmpty: () => containers.size === 0 && waiting.length === 0 && starting === 0 && min === 0,
   };
 }
 

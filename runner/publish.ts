@@ -6,9 +6,10 @@ import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
+import { type Encoding, encodingSchema } from "../core/encoding.ts";
+import { fail } from "../core/errors.ts";
 import { RECORD_INLINE_BYTES, type ResultRef, resultDataKey, resultManifestKey } from "../core/invocation.ts";
 import type { ObjectStore } from "../core/object-store.ts";
-import { type Encoding, encodingSchema } from "../core/protocol.ts";
 import type { Attempt } from "../core/state-store.ts";
 
 /** A result in hand: bytes, or a file on this node's disk that outlives the shim's stream. */
@@ -19,6 +20,8 @@ const manifestSchema = z.object({
   size: z.number().int().min(0),
   key: z.string(),
   generation: z.number().int().min(1),
+  /** How long it is kept, where that is not the fabric's default: for a collector that finds no record. */
+  ttlSeconds: z.number().optional(),
 });
 
 /** What an earlier attempt committed, if one did before its runner was lost. */
@@ -35,6 +38,7 @@ export async function publishResult(
   attempt: Attempt,
   payload: Payload,
   mayCommit: () => void,
+  ttlSeconds?: number,
 ): Promise<ResultRef> {
   const { encoding } = payload;
   const size = "bytes" in payload ? payload.bytes.length : payload.size;
@@ -43,7 +47,7 @@ export async function publishResult(
   if ("bytes" in payload) await objects.put(key, payload.bytes);
   else await objects.putStream(key, createReadStream(payload.file), { size });
   mayCommit();
-  const manifest = JSON.stringify({ encoding, size, key, generation: attempt.generation });
+  const manifest = JSON.stringify({ encoding, size, key, generation: attempt.generation, ttlSeconds });
   const { created } = await objects.put(resultManifestKey(attempt.id), manifest, {
     ifNoneMatch: true,
     contentType: "application/json",
@@ -51,11 +55,26 @@ export async function publishResult(
   return (created ? undefined : await findPublished(objects, attempt.id)) ?? { encoding, size, key };
 }
 
-/** Takes a streamed result to disk, so that the bucket being away cannot lose it. */
-export async function spool(body: Readable, file: string, encoding: Encoding): Promise<Payload> {
+const MOST_RESULT_BYTES = 5 * 1024 ** 3;
+
+/** Takes a streamed result to disk, so that the bucket being away cannot lose it. Throws `result_too_large`. */
+export async function spool(
+  body: Readable,
+  file: string,
+  encoding: Encoding,
+  mostBytes = MOST_RESULT_BYTES,
+): Promise<Payload> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const limited = async function* (source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    let bytes = 0;
+    for await (const chunk of source) {
+      bytes += chunk.length;
+      if (bytes > mostBytes) fail("result_too_large", `the result has more than ${mostBytes} bytes`);
+      yield chunk;
+    }
+  };
   try {
-    await pipeline(body, createWriteStream(file, { mode: 0o600 }));
+    await pipeline(body, limited, createWriteStream(file, { mode: 0o600 }));
   } catch (thrown) {
     await rm(file, { force: true });
     throw thrown;

@@ -4,13 +4,14 @@
  */
 import { readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type { Booking } from "../core/capacity-ledger.ts";
 import type { Clock } from "../core/clock.ts";
 import type { ContainerEngine, ContainerStatus } from "../core/engine.ts";
 import { FabricError } from "../core/errors.ts";
 import { type FunctionKey, functionKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { Registry } from "../core/registry.ts";
-import type { Attempt, Booking, StateStore } from "../core/state-store.ts";
+import type { Attempt, StateStore } from "../core/state-store.ts";
 import { untilDone } from "../core/until-done.ts";
 import type { LiveAttempt } from "./attempt.ts";
 import type { Container } from "./container-contract.ts";
@@ -53,12 +54,14 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     found: ContainerStatus,
     bookings: Map<string, Booking>,
   ): Promise<Container | undefined> {
-    const { [LABELS.app]: app, [LABELS.fn]: fn, [LABELS.version]: version } = found.labels;
+    const { [LABELS.app]: app, [LABELS.fn]: fn, [LABELS.version]: version, [LABELS.variant]: variant } = found.labels;
+    // What its ranks had told is gone with the runner, so their attempt is fenced and tried again; they have ended themselves.
+    if (found.labels[LABELS.gang] !== undefined) return undefined;
     const booking = bookings.get(found.id);
     if (found.state !== "running" || !booking || !app || !fn || !version) return undefined;
     const manifest = await untilDone(() => registry.version(app, version));
     if (!manifest) return undefined;
-    const pool = await deps.intakeOf(functionKey(app, fn)).pool(version);
+    const pool = await deps.intakeOf(functionKey(app, fn)).pool(version, variant);
     log.info({ container: found.id, app, fn, version }, "adopting a container");
     return pool?.adoptContainer(found.id, booking.gpus);
   }
@@ -78,6 +81,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
 
   async function clear(found: ContainerStatus[], adopted: Set<string>, bookings: Booking[]): Promise<void> {
     for (const { id } of found) if (!adopted.has(id)) await engine.remove(id);
+    await engine.endGang();
     const stale = bookings.map((one) => one.container).filter((id) => !adopted.has(id));
     await untilDone(() => state.capacity.release(identity.node, stale));
     await removeFolders(dirs, adopted);
@@ -93,6 +97,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     async run() {
       const owned = await untilDone(() => state.invocations.ownedBy(identity.runner));
       const bookings = await untilDone(() => state.capacity.bookings(identity.node));
+      // Who waits says so again.
+      await untilDone(() => state.capacity.lend(identity.node, notesOff(bookings)));
       const found = await engine.list({ [LABELS.fabric]: identity.fabric, [LABELS.node]: identity.node });
       const byId = new Map(bookings.map((one) => [one.container, one]));
       for (const record of owned) {
@@ -110,6 +116,9 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     },
   };
 }
+
+const notesOff = (bookings: Booking[]): Record<string, string[]> =>
+  Object.fromEntries(bookings.filter((one) => one.waits).map((one) => [one.container, []]));
 
 async function removeFolders(dirs: RunnerDirs, adopted: Set<string>): Promise<void> {
   const kept = new Set([...adopted].flatMap((id) => [dirs.socketDir(id), dirs.scratchDir(id)]));

@@ -1,13 +1,13 @@
 /** Brings a checkpoint's files to a shim: which one is decided here, the bytes follow as streams. */
 import type { CheckpointManifest } from "../core/checkpoint.ts";
 import { checkpointPrefix } from "../core/checkpoint.ts";
-import { bestCheckpoint, latestCheckpoint, readManifest } from "../core/checkpoint-reader.ts";
+import { bestCheckpoint, findCheckpoint, latestCheckpoint, readManifest } from "../core/checkpoint-reader.ts";
 import { fail } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
-import type { Operation } from "../core/protocol.ts";
+import type { Operation } from "../core/operation.ts";
 import { nameSchema } from "../core/spec.ts";
-import type { ContainerLink } from "./attempt.ts";
+import type { ContainerLink } from "./container-contract.ts";
 
 type Restore = Extract<Operation, { op: "restore" }>;
 
@@ -31,6 +31,7 @@ async function find(
   const series = wanted.series ?? own.series;
   if (!nameSchema.safeParse(series).success) fail("invalid_name", `${series} is not a series' name`);
   const invocation = series === own.series ? own.invocation : undefined;
+  if (wanted.at !== undefined) return findCheckpoint(objects, series, wanted.at, { invocation });
   if (wanted.step === undefined && wanted.metric === undefined)
     return latestCheckpoint(objects, series, { invocation });
   const found =
@@ -62,5 +63,5 @@ export async function restore({ objects, link, log }: RestoreDeps, wanted: Resto
       for (const { stream } of files) link.send({ type: "stream.cancel", stream, reason });
     });
   };
-  return { answer: { series, step, metrics, files }, begin };
+  return { answer: { series, step, metrics, files }, begin, manifest };
 }

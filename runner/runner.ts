@@ -1,31 +1,46 @@
 /** The runner of one node, put together from its parts; main.ts chooses the implementations. */
+
+import type { NodeFacts } from "../core/capacity-ledger.ts";
+import type { Catalog } from "../core/catalog.ts";
 import type { Clock } from "../core/clock.ts";
 import type { ContainerEngine } from "../core/engine.ts";
 import type { FunctionKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
+import type { Outbox } from "../core/outbox.ts";
+import type { Outcomes } from "../core/outcomes.ts";
 import type { Queue } from "../core/queue.ts";
 import type { Registry } from "../core/registry.ts";
-import type { NodeFacts, QueuedEntry, StateStore } from "../core/state-store.ts";
-import { createAttempt } from "./attempt.ts";
+import type { QueuedEntry, StateStore } from "../core/state-store.ts";
+import { type AttemptHooks, createAttempt, type LiveAttempt } from "./attempt.ts";
 import { createBundles } from "./bundles.ts";
+import { createCalls } from "./calls.ts";
 import { createClaimLoop } from "./claim-loop.ts";
 import { createContainer } from "./container.ts";
 import type { Container } from "./container-contract.ts";
-import type { NodeIdentity } from "./container-plan.ts";
+import { isGangPlan, type NodeIdentity } from "./container-plan.ts";
+import { watchForDeadlocks } from "./deadlock-watch.ts";
 import { runnerDirs } from "./dirs.ts";
 import { drain } from "./drain.ts";
+import { createGang } from "./gang.ts";
 import { createIntake, type Intake } from "./intake.ts";
 import { createLeases } from "./leases.ts";
+import { createLending } from "./lending.ts";
+import type { LineLimit } from "./line-limit.ts";
 import { createLogShipper } from "./log-shipper.ts";
 import { keepMinimum } from "./minimum.ts";
 import { noteRunning } from "./note-running.ts";
 import { createOperations } from "./operations.ts";
+import { createPages } from "./pages.ts";
 import { createPool } from "./pool.ts";
 import type { Reach } from "./reach.ts";
 import { createReconcile } from "./reconcile.ts";
 import { createRoom } from "./room.ts";
 import { createSharedDeaths } from "./shared-deaths.ts";
+import { createSliceAttempt } from "./slice-attempt.ts";
+import { tellLoads } from "./tell-loads.ts";
+import { createTurns } from "./turns.ts";
+import { createWaits } from "./waits.ts";
 
 export interface RunnerOptions {
   state: StateStore;
@@ -43,10 +58,18 @@ export interface RunnerOptions {
   bootTimeoutMs: number;
   cancelGraceMs: number;
   maxSourceBytes: number;
+  /** For calls that functions make. */
+  outbox: Outbox;
+  outcomes: Outcomes;
+  catalog: Catalog;
+  /** Of a call's arguments. */
+  bodyBytes: number;
   /** Whether this node can reach Redis' machine at all. */
   probe(): Promise<Reach>;
   /** Containers that may boot at the same time. */
   maxBoots: number;
+  /** How much one container may print. */
+  logLimit: LineLimit;
 }
 
 export interface Runner {
@@ -59,11 +82,15 @@ export interface Runner {
 export function createRunner(options: RunnerOptions): Runner {
   const { state, queue, objects, registry, engine, clock, log, identity, leaseMs } = options;
   const dirs = runnerDirs(options.dataDir);
-  const logs = createLogShipper({ logs: state.logs, clock, log });
+  const logs = createLogShipper({ logs: state.logs, clock, log, limit: options.logLimit });
   const intakes = new Map<FunctionKey, Intake>();
   const sharedDeaths = createSharedDeaths();
   const bundles = createBundles({ objects, dir: dirs.bundles, maxBytes: options.maxSourceBytes });
-  const operations = createOperations({ state, objects, log, runner: identity.runner, leaseMs });
+  const pages = createPages({ maps: state.maps, objects });
+  const { outbox, outcomes, catalog, bodyBytes } = options;
+  const waits = createWaits(clock);
+  const calls = createCalls({ state, objects, outbox, outcomes, catalog, waits, clock, log, bodyBytes });
+  const operations = createOperations({ state, objects, log, runner: identity.runner, leaseMs, calls });
   const allContainers = (): Container[] =>
     [...intakes.values()].flatMap((one) => one.pools()).flatMap((one) => one.containers());
   const pumpAll = (): void => {
@@ -84,8 +111,20 @@ export function createRunner(options: RunnerOptions): Runner {
       for (const one of allContainers()) one.kill("the node was cut off from Redis for a whole lease");
     },
   });
+  const attempts = (): Iterable<LiveAttempt> => leases.all();
+  const lending = createLending({ capacity: state.capacity, node: identity.node, log, waits, attempts });
+  const deadlocks = watchForDeadlocks({ state, registry, lending, waits, attempts, clock, log });
+  const turns = createTurns({
+    clock,
+    log,
+    containers: allContainers,
+    lent: lending.waiting,
+    askAgain: (key) => intakes.get(key)?.rescale(),
+  });
   const room = createRoom({
     clock,
+    turns,
+    lend: lending.lend,
     capacity: state.capacity,
     node: identity.node,
     log,
@@ -106,6 +145,7 @@ export function createRunner(options: RunnerOptions): Runner {
 
   const attemptDeps = {
     invocations: state.invocations,
+    chunks: state.chunks,
     objects,
     offer,
     clock,
@@ -113,7 +153,8 @@ export function createRunner(options: RunnerOptions): Runner {
     spoolDir: dirs.spool,
     cancelGraceMs: options.cancelGraceMs,
   };
-  const containerDeps = { engine, bundles, dirs, sdkDir: options.sdkDir, identity, clock, log, logs, operations };
+  const { sdkDir, bootTimeoutMs } = options;
+  const containerDeps = { engine, bundles, dirs, sdkDir, identity, clock, log, logs, operations, bootTimeoutMs };
   const reconcile = createReconcile({ state, engine, registry, identity, clock, log, dirs, leases, intakeOf });
 
   function intakeOf(key: FunctionKey): Intake {
@@ -129,8 +170,25 @@ export function createRunner(options: RunnerOptions): Runner {
           leaseMs,
           clock,
           log,
-          createAttempt: (claimed, hooks) => createAttempt(attemptDeps, claimed, hooks),
-          createPool: (manifest, fn, onChange) =>
+          offerEntry: offer,
+          createAttempt(claimed, hooks) {
+            const all: AttemptHooks = {
+              ...hooks,
+              onReleased() {
+                operations.left(attempt);
+                hooks.onReleased();
+              },
+              onEnded() {
+                hooks.onEnded();
+                operations.ended(attempt);
+              },
+            };
+            const attempt: LiveAttempt = claimed.record.slice
+              ? createSliceAttempt({ ...attemptDeps, maps: state.maps, pages }, claimed, all)
+              : createAttempt(attemptDeps, claimed, all);
+            return attempt;
+          },
+          createPool: (manifest, fn, onChange, meter) =>
             createPool(
               {
                 clock,
@@ -138,8 +196,12 @@ export function createRunner(options: RunnerOptions): Runner {
                 room,
                 sharedDeaths,
                 createContainer: (plan, events) =>
-                  createContainer({ ...containerDeps, bootTimeoutMs: options.bootTimeoutMs }, plan, events),
+                  isGangPlan(plan)
+                    ? createGang(containerDeps, plan, events)
+                    : createContainer(containerDeps, plan, events),
                 adopt: reconcile.adopt,
+                meter,
+                lent: lending.waiting,
                 onChange,
               },
               manifest,
@@ -155,6 +217,7 @@ export function createRunner(options: RunnerOptions): Runner {
 
   const minimum = keepMinimum({ state, registry, identity, log, intakeOf, intakes });
   const loop = createClaimLoop({ state, registry, identity, leases, clock, log, intakeOf, intakes, minimum });
+  const loads = tellLoads({ loads: state.loads, intakes, runner: identity.runner, clock, log });
   const notes = noteRunning({ invocations: state.invocations, leases, clock, log });
 
   return {
@@ -162,10 +225,14 @@ export function createRunner(options: RunnerOptions): Runner {
       await reconcile.run();
       await loop.start();
       notes.start();
+      loads.start();
+      deadlocks.start();
     },
     async drain(graceMs) {
       loop.stop();
       notes.stop();
+      loads.stop();
+      deadlocks.stop();
       await drain({ intakes, leases, clock, containers: allContainers }, graceMs);
       leases.close();
       await logs.flush();

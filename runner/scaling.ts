@@ -5,6 +5,8 @@ export interface Load {
   containers: number;
   /** Of those, booked or starting. */
   starting: number;
+  /** Of those, how many have lent their place: everything in them waits for calls. */
+  lent?: number;
   /** Slots in use. */
   busySlots: number;
   /** Inputs taken from the queue that wait for a slot. */
@@ -30,13 +32,14 @@ export function desiredContainers(load: Load, policy: ScalingPolicy): number {
   const inputs = load.busySlots + load.waiting + load.queued;
   const forDemand = Math.ceil(inputs / policy.slots);
   const withBuffer = inputs > 0 ? forDemand + policy.buffer : 0;
-  return Math.max(policy.min, Math.min(policy.max, withBuffer));
+  return Math.max(policy.min, Math.min(policy.max + (load.lent ?? 0), withBuffer));
 }
 
 /** A queue that is through in less time is not worth another container, whose start alone takes longer. */
 const WORTH_MS = 20;
 
-function drainsSoon({ containers, waiting, queued, runMs }: Load, { slots, min }: ScalingPolicy): boolean {
+function drainsSoon({ waiting, queued, runMs, ...load }: Load, { slots, min }: ScalingPolicy): boolean {
+  const containers = load.containers - (load.lent ?? 0);
   if (runMs === undefined || containers < Math.max(min, 1)) return false;
   return ((waiting + queued) * runMs) / (containers * slots) < WORTH_MS;
 }

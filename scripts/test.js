@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
@@ -61,13 +61,13 @@ function prepare() {
   return check("npm ci", "npm", ["ci", "--ignore-scripts"]);
 }
 
-/** One project at a time: suites that start containers must not disturb those that measure time. */
-function vitest(project) {
-  const name = `tests: ${project} (vitest)`;
+/** One part at a time: suites that start containers must not disturb those that measure time. */
+function vitest(project, folders = [], options = []) {
+  const name = `tests: ${[project, ...folders].join(" ")} (vitest)`;
   heading(name);
-  const report = join(reports, `${project}.json`);
+  const report = join(reports, `${[project, ...folders].join("-").replaceAll("/", "-")}.json`);
   const args = ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
-  const passed = runs(bin("vitest"), [...args, "--passWithNoTests"]);
+  const passed = runs(bin("vitest"), [...args, "--passWithNoTests", ...options, ...folders]);
   if (!existsSync(report)) return fail(name, "it ended without a report");
   const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = JSON.parse(
     readFileSync(report, "utf8"),
@@ -80,7 +80,7 @@ function vitest(project) {
     skipped: numPendingTests + (numTodoTests ?? 0),
   });
   for (const file of testResults) tellSkips(file);
-  if (!passed) failures.push(name);
+  if (!passed) failures.push(name, ...testResults.flatMap(tellFailures));
   if (!passed && numFailedTests + broken.length === 0) count({ failed: 1 }); // an unhandled error outside of any test
 }
 
@@ -88,6 +88,16 @@ function tellSkips(file) {
   for (const one of file.assertionResults)
     if (one.status === "pending" || one.status === "skipped" || one.status === "todo")
       process.stdout.write(`skipped: ${one.fullName}\n`);
+}
+
+/** The last lines are what people see first, and all that some services keep. */
+function tellFailures({ name, assertionResults }) {
+  return assertionResults
+    .filter(({ status }) => status === "failed")
+    .map(
+      ({ fullName, failureMessages }) =>
+        `${relative(root, name)}: ${fullName}: ${failureMessages.join(" ").slice(0, 300)}`,
+    );
 }
 
 function fail(name, why) {
@@ -117,7 +127,7 @@ function pytest(tool, project) {
   heading(name);
   const report = join(reports, "pytest.xml");
   const env = { ...process.env, PYTHONPATH: join(root, project, "src") };
-  const passed = runs(tool("pytest"), ["-q", "-rs", `--junitxml=${report}`, PYTEST], env);
+  const passed = runs(tool("pytest"), ["-q", "-rfEs", `--junitxml=${report}`, PYTEST], env);
   if (!existsSync(report)) return fail(name, "it ended without a report");
   const suite = /<testsuite [^>]*>/.exec(readFileSync(report, "utf8"))?.[0] ?? "";
   const number = (key) => Number(new RegExp(` ${key}="(\\d+)"`).exec(suite)?.[1] ?? 0);
@@ -134,7 +144,12 @@ if (prepare()) {
   check("generated documents are fresh (scripts/docs.ts)", "node", ["--import", "tsx", "scripts/docs.ts", "--check"]);
   vitest("quick");
   if (quick) process.stdout.write("\n(--quick: the suites that start real containers are left out)\n");
-  else vitest("full");
+  else {
+    vitest("full", ["test/docker/"]);
+    // these wait most of their time
+    vitest("full", ["test/e2e/"], ["--maxWorkers=2"]);
+    vitest("full", ["test/faults/"], ["--maxWorkers=2"]);
+  }
   python();
 }
 rmSync(reports, { recursive: true, force: true });

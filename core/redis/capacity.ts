@@ -1,5 +1,5 @@
 /** The capacity ledger on Redis: one hash of nodes, one hash of bookings for each. */
-import type { Booking, CapacityLedger, NodeFacts } from "../state-store.ts";
+import type { Booking, CapacityLedger, NodeFacts } from "../capacity-ledger.ts";
 import type { Commands } from "./connection.ts";
 import type { RedisKeys } from "./keys.ts";
 
@@ -39,6 +39,11 @@ export function capacityLedger({ redis, run, safely }: Commands, keys: RedisKeys
       safely(async () => {
         if (containers.length > 0) await redis.hdel(keys.booked(node), ...containers);
       }),
+
+    async lend(node, waits) {
+      const pairs = Object.entries(waits).flatMap(([container, lines]) => [container, JSON.stringify(lines)]);
+      if (pairs.length > 0) await run("lend", [keys.booked(node)], pairs);
+    },
 
     bookings: (node) =>
       safely(async () => (await redis.hvals(keys.booked(node))).map((text) => withGpuList(JSON.parse(text)))),

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Redis, type RedisOptions, ReplyError } from "ioredis";
 import { coalesceWrites } from "../coalesce.ts";
 import { FabricError } from "../errors.ts";
+import { together } from "./together.ts";
 
 const LUA = fileURLToPath(new URL("./lua/", import.meta.url));
 
@@ -19,7 +20,7 @@ const COMMANDS: RedisOptions = {
 
 export interface Commands {
   redis: Redis;
-  /** Runs `lua/<name>.lua`; replies come as Buffers. */
+  /** Runs `lua/<name>.lua`; replies come as Buffers. Steps that every call takes are sent together, those of one turn. */
   run(name: string, keys: string[], args: (string | number | Buffer)[]): Promise<unknown>;
   /** Wraps a plain command so that a lost connection throws `redis_unavailable`. */
   safely<T>(command: () => Promise<T>): Promise<T>;
@@ -43,18 +44,63 @@ function watched(redis: Redis, onError: (error: Error) => void): Redis {
 
 /** What is called while Redis is away throws `redis_unavailable`. */
 export function commandsOn(redis: Redis): Commands {
-  const lib = readFileSync(`${LUA}lib.lua`, "utf8");
+  const shared = readdirSync(`${LUA}lib`).sort();
+  const lib = shared.map((file) => readFileSync(`${LUA}lib/${file}`, "utf8")).join("\n");
   for (const file of readdirSync(LUA)) {
-    if (file === "lib.lua") continue;
-    redis.defineCommand(scriptName(file.slice(0, -4)), { lua: `${lib}\n${readFileSync(LUA + file, "utf8")}` });
+    if (!file.endsWith(".lua")) continue;
+    const name = file.slice(0, -4);
+    const script = readFileSync(LUA + file, "utf8");
+    redis.defineCommand(scriptName(name), { lua: `${lib}\n${script}` });
+    if (TOGETHER.has(name)) redis.defineCommand(scriptName(`${name}-each`), { lua: `${lib}\n${forEach(script)}` });
   }
   const scripts = redis as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
-  return {
-    redis,
-    run: (name, keys, args) => safely(() => scripts[`${scriptName(name)}Buffer`]!(keys.length, ...keys, ...args)),
-    safely,
-  };
+  const send: Commands["run"] = (name, keys, args) =>
+    safely(() => scripts[`${scriptName(name)}Buffer`]!(keys.length, ...keys, ...args));
+  const steps = new Map([...TOGETHER].map((name) => [name, sentTogether(name, send)]));
+  return { redis, run: (name, keys, args) => steps.get(name)?.({ keys, args }) ?? send(name, keys, args), safely };
 }
+
+/** Steps that every call takes. */
+const TOGETHER: ReadonlySet<string> = new Set(["accept", "claim", "finish"]);
+
+interface Step {
+  keys: string[];
+  args: (string | number | Buffer)[];
+}
+
+/** One script call for several steps: each is a step of its own, and fails on its own. */
+const sentTogether = (name: string, send: Commands["run"]) =>
+  together(async (steps: Step[]): Promise<Promise<unknown>[]> => {
+    const [one] = steps;
+    if (steps.length === 1) return [send(name, one!.keys, one!.args)];
+    const keys = steps.flatMap((step) => step.keys);
+    const args = steps.flatMap((step) => [step.keys.length, step.args.length, ...step.args]);
+    const answers = (await send(`${name}-each`, keys, args)) as unknown[];
+    return answers.map((answer) =>
+      safely(async () => {
+        if (answer instanceof Error) throw answer;
+        return answer;
+      }),
+    );
+  });
+
+/** Runs a script for each of several steps. ARGV: of each step the number of its keys and arguments, and its arguments. */
+const forEach = (script: string): string => `
+local function step(KEYS, ARGV)
+${script}
+end
+local answers, key, at = {}, 0, 0
+while at < #ARGV do
+  local keys, args = {}, {}
+  for i = 1, tonumber(ARGV[at + 1]) do keys[i] = KEYS[key + i] end
+  for i = 1, tonumber(ARGV[at + 2]) do args[i] = ARGV[at + 2 + i] end
+  local well, answer = pcall(step, keys, args)
+  if not well then answer = redis.error_reply(type(answer) == 'table' and answer.err or answer) end
+  answers[#answers + 1] = answer or false
+  key, at = key + #keys, at + 2 + #args
+end
+return answers
+`;
 
 const scriptName = (name: string): string => `fabric_${name.replaceAll("-", "_")}`;
 

@@ -1,61 +1,79 @@
 /** InvocationStore on Redis: each step is one script in lua/. */
-import { FabricError } from "../errors.ts";
-import { functionKey } from "../invocation.ts";
-import type { InvocationStore } from "../state-store.ts";
+import { FabricError, fail } from "../errors.ts";
+import { behind, type Caller, CHILDREN_KEPT, functionKey } from "../invocation.ts";
+import { quotaExceeded, quotaText, type TokenQuota } from "../quota.ts";
+import type { InvocationStore, QueuedEntry } from "../state-store.ts";
 import type { Commands } from "./connection.ts";
-import { parseLeaseMember, queuedMember, type RedisKeys } from "./keys.ts";
+import { parseLeaseMember, parseQueuedMember, queuedMember, type RedisKeys } from "./keys.ts";
+import { invocationList } from "./list.ts";
 import { newRecordFields, outcomeFields, parseRecord, plainFields } from "./record.ts";
 
-const IDEMPOTENCY_SECONDS = 86_400;
-/** What accept.lua keeps, about. */
-const RECENT = 20_000;
+export const IDEMPOTENCY_SECONDS = 86_400;
 
 export const CANCELLED = JSON.stringify(new FabricError("cancelled", "The invocation was cancelled.").toBody());
 
-export function invocationStore(
-  { redis, run, safely }: Commands,
-  keys: RedisKeys,
-  recordTtlSeconds: number,
-): InvocationStore {
+export function invocationStore(commands: Commands, keys: RedisKeys, recordTtlSeconds: number): InvocationStore {
+  const { redis, run, safely } = commands;
   const read = async (id: string) => parseRecord(id, flatten(await safely(() => redis.hgetallBuffer(keys.record(id)))));
   return {
     async accept(call, idempotency) {
-      const entry = { key: functionKey(call.app, call.fn), id: call.id, generation: 1 };
-      const [created, id, digest] = (await run(
-        "accept",
-        [
-          keys.record(call.id),
-          keys.outbox,
-          keys.queued,
-          keys.recent,
-          keys.idempotency(call.app, idempotency?.key ?? ""),
-        ],
-        [
-          call.id,
-          queuedMember(entry),
-          idempotency?.digest ?? "",
-          IDEMPOTENCY_SECONDS,
-          call.app,
-          call.fn,
-          ...newRecordFields(call),
-        ],
-      )) as [number, Buffer, Buffer?];
-      if (created === 1) return { id: call.id, created: true };
-      return { id: id.toString(), created: false, mismatch: digest?.toString() !== idempotency?.digest };
+      const { id: own, app, fn, version, caller } = call;
+      const key = functionKey(app, fn);
+      const plain = [keys.record(own), keys.outbox, keys.queued, keys.recent];
+      const places = [...plain, keys.idempotency(app, idempotency?.key ?? "")];
+      const member = queuedMember({ key, id: own, generation: 1, ...behind(call) });
+      const { work, due } = keys.channels;
+      const args = [own, member, idempotency?.digest ?? "", IDEMPOTENCY_SECONDS, app, fn];
+      args.push(...callerArgs(caller), work, version);
+      const fields = newRecordFields(call);
+      const { delayMs = 0, maxQueueMs, debounceKey, redrivenFrom = "", priority, quota } = call;
+      const isPlain = delayMs === 0 && maxQueueMs === undefined && redrivenFrom === "" && !priority && !quota;
+      const [how, id, told] = (await (isPlain
+        ? run("accept", places, [...args, ...fields])
+        : run(
+            "accept-with",
+            [...places, keys.delayed, keys.ageing, keys.debounce(key, call.method ?? "", debounceKey ?? "")],
+            [...args, due, delayMs, debounceKey === undefined ? "" : "1", redrivenFrom, quotaText(quota), ...fields],
+          ))) as [0 | 1 | 2 | 3 | 4, Buffer, (Buffer | number)?];
+      if (how === 1) return { id: own, created: true };
+      if (how === 2) callerGone();
+      if (how === 4) return refusedByQuota(id, told, quota);
+      if (how === 3) return { id: id.toString(), created: false, replaced: told?.toString() };
+      return {
+        id: id.toString(),
+        created: false,
+        mismatch: idempotency !== undefined && told?.toString() !== idempotency.digest,
+      };
     },
 
-    async enqueued(entry) {
-      await run("enqueued", [keys.outbox, keys.work], [queuedMember(entry), entry.key, keys.channels.work]);
+    async unclaimed(entries) {
+      const standing = (await run("unclaimed", [keys.outbox], entries.map(queuedMember))) as number[];
+      return standing.map((position) => entries[position - 1]!);
     },
 
-    async claim({ id, generation }, { runner, node, leaseMs }) {
-      const flat = await run(
+    async enqueued(...entries) {
+      const pairs = entries.flatMap((entry) => [queuedMember(entry), entry.key]);
+      await run("enqueued", [keys.outbox, keys.work], [keys.channels.work, ...pairs]);
+    },
+
+    async claim({ id, generation }, { runner, node, leaseMs, take = Number.MAX_SAFE_INTEGER, key = "/", token = "" }) {
+      const claimed = (await run(
         "claim",
-        [keys.record(id), keys.leases, keys.queued],
-        [id, generation, runner, node, leaseMs],
-      );
-      const record = parseRecord(id, flat as Buffer[] | null);
-      return record && { record, leaseMs };
+        [
+          keys.record(id),
+          keys.leases,
+          keys.queued,
+          keys.outbox,
+          keys.ageing,
+          keys.ahead(key),
+          keys.delayed,
+          keys.limited,
+        ],
+        [id, generation, runner, node, leaseMs, take, keys.channels.due, token],
+      )) as [Buffer, Buffer[]] | null;
+      const [taken = "", flat] = claimed ?? [];
+      const record = parseRecord(taken.toString(), flat);
+      return record && { record, leaseMs, rest: record.slice && parseRest(flat!) };
     },
 
     async note({ id, generation }, facts) {
@@ -92,40 +110,60 @@ export function invocationStore(
       return done === 1 ? "finished" : "stale";
     },
 
-    async requeue({ id, generation }, charge, why) {
+    async requeue({ id, generation }, charge, why, delayMs = 0, facts = {}) {
       const budget = { user: "userFaults", platform: "platformFaults", none: "" }[charge];
       const next = (await run(
         "requeue",
-        [keys.record(id), keys.leases, keys.outbox, keys.queued],
-        [id, generation, budget, why, recordTtlSeconds, keys.channels.donePrefix, CANCELLED],
+        [keys.record(id), keys.leases, keys.outbox, keys.queued, keys.delayed],
+        [
+          id,
+          generation,
+          budget,
+          why,
+          recordTtlSeconds,
+          keys.channels.donePrefix,
+          CANCELLED,
+          delayMs,
+          keys.channels.due,
+          ...plainFields(facts),
+        ],
       )) as number;
       if (next === 0) return "stale";
       if (next === -1) return "cancelled";
-      const [app, fn] = await safely(() => redis.hmget(keys.record(id), "app", "fn"));
-      return { key: functionKey(app!, fn!), id, generation: next };
+      if (next === -2) return "delayed";
+      const [app, fn, priority] = await safely(() => redis.hmget(keys.record(id), "app", "fn", "priority"));
+      return { key: functionKey(app!, fn!), id, generation: next, ...behind({ priority: Number(priority) }) };
     },
 
-    async cancel(id) {
+    async cancel(id, { unwanted = false } = {}) {
       const answer = await run(
         "cancel",
-        [keys.record(id), keys.outbox, keys.queued],
-        [id, CANCELLED, recordTtlSeconds, keys.channels.donePrefix, keys.channels.cancelPrefix],
+        [keys.record(id), keys.outbox, keys.queued, keys.delayed],
+        [id, CANCELLED, recordTtlSeconds, keys.channels.donePrefix, keys.channels.cancelPrefix, unwanted ? 1 : 0],
       );
       return String(answer) as Awaited<ReturnType<InvocationStore["cancel"]>>;
     },
 
     get: read,
 
-    async list({ app, fn, limit }) {
-      const count = app === undefined && fn === undefined ? limit : RECENT;
-      const entries = await safely(() => redis.xrevrange(keys.recent, "+", "-", "COUNT", count));
-      const wanted = entries
-        .map(([, fields]) => ({ id: fields[1]!, app: fields[3]!, fn: fields[5]! }))
-        .filter((entry) => (app === undefined || entry.app === app) && (fn === undefined || entry.fn === fn))
-        .slice(0, limit);
-      const records = await Promise.all(wanted.map(({ id }) => read(id)));
-      return records.filter((record) => record !== undefined);
+    async giveUp(id, error) {
+      const done = await run(
+        "give-up",
+        [keys.record(id), keys.outbox, keys.queued, keys.delayed],
+        [id, JSON.stringify(error), recordTtlSeconds, keys.channels.donePrefix],
+      );
+      return done === 1;
     },
+
+    async keyHolders(id) {
+      const members = (await run("key-holders", [keys.record(id)], [id])) as Buffer[];
+      return members.map((member) => parseLeaseMember(member.toString()).id);
+    },
+
+    children: (id, limit) => safely(() => redis.lrange(keys.calls(id), -limit, -1)),
+    liveChildren: (id) => safely(() => redis.smembers(keys.live(id))),
+
+    list: invocationList(commands, keys, read),
 
     async watch(id, waiter) {
       return parseRecord(id, (await run("watch", [keys.record(id)], [waiter])) as Buffer[]);
@@ -141,6 +179,24 @@ export function invocationStore(
     },
   };
 }
+
+/** What claim.lua says at the end, of a slice of which it left something. */
+function parseRest(flat: Buffer[]): (QueuedEntry & { count: number }) | undefined {
+  const [name, member, , count] = flat.slice(-4).map(String);
+  return name === "rest" ? { ...parseQueuedMember(member!), count: Number(count) } : undefined;
+}
+
+/** What a script answers to a token that has no room, see accept-with.lua. */
+export const refusedByQuota = (which: unknown, told: unknown, quota: TokenQuota | undefined): never =>
+  quotaExceeded(String(which) as "rate" | "open", Number(told), quota);
+
+export const callerArgs = (caller: Caller | undefined): [string, number, number] => [
+  caller?.id ?? "",
+  caller?.generation ?? 0,
+  CHILDREN_KEPT,
+];
+
+export const callerGone = (): never => fail("cancelled", "The attempt that makes this call has ended.");
 
 const flatten = (hash: Record<string, Buffer>): Buffer[] =>
   Object.entries(hash).flatMap(([name, value]) => [Buffer.from(name), value]);

@@ -24,6 +24,7 @@ function fill(id, columns, rows) {
       const cell = element("td", String(value.text ?? value));
       if (value.className) cell.className = value.className;
       if (value.title) cell.title = value.title;
+      if (value.act) cell.replaceChildren(button(value));
       line.append(cell);
     }
     return line;
@@ -43,6 +44,41 @@ function element(name, text) {
   const made = document.createElement(name);
   if (text !== undefined) made.textContent = text;
   return made;
+}
+
+function button({ text, act }) {
+  const made = element("button", text);
+  made.type = "button";
+  made.addEventListener("click", act);
+  return made;
+}
+
+const complain = (error) => {
+  byId("status").textContent = error.message;
+};
+
+/** One story at a time; it is told anew with everything else. */
+let explained;
+async function explain(id) {
+  explained = id;
+  const { summary, attempts, verdict, logs } = await ask(`/v1/invocations/${id}/explain`);
+  if (explained !== id) return;
+  byId("story").hidden = false;
+  byId("summary").textContent = verdict?.help ? `${summary} (${verdict.help})` : summary;
+  fill(
+    "attempts",
+    {
+      attempt: (a) => `g${a.generation}`,
+      since: (a) => when(a.claimedAt),
+      node: (a) => a.node,
+      container: (a) => a.container,
+      time: (a) => time(a.timings),
+      charged: (a) => a.charged,
+      outcome: (a) => note(a.outcome),
+    },
+    attempts,
+  );
+  byId("lines").textContent = logs.map(({ text }) => text).join("\n");
 }
 
 const mib = (bytes) => `${Math.round(bytes / 1048576)} MiB`;
@@ -86,7 +122,7 @@ function show({ apps, invocations, nodes, containers, series }) {
   fill(
     "invocations",
     {
-      id: (i) => i.id,
+      id: (i) => ({ text: i.id, act: () => explain(i.id).catch(complain) }),
       function: (i) => `${i.app}/${i.function}`,
       state: (i) => ({ text: i.state, className: i.state }),
       created: (i) => when(i.createdAt),
@@ -132,6 +168,7 @@ async function refresh() {
       ask("/v1/checkpoints"),
     ]);
     show({ apps, invocations, nodes, containers, series });
+    if (explained) await explain(explained);
     open(true);
     byId("status").textContent = `as of ${new Date().toLocaleTimeString()}`;
   } catch (error) {
@@ -150,6 +187,8 @@ function open(isOpen) {
 function leave() {
   clearTimeout(timer);
   sessionStorage.removeItem(KEY);
+  explained = undefined;
+  byId("story").hidden = true;
   open(false);
 }
 

@@ -1,8 +1,8 @@
 /** Routes of apps and their versions. */
 import { z } from "@hono/zod-openapi";
+import { checkAppName } from "../../core/catalog.ts";
 import { fail } from "../../core/errors.ts";
 import { deploymentSchema, type VersionManifest } from "../../core/spec.ts";
-import { checkAppName } from "../catalog.ts";
 import { checkDeployable, parseDeployment } from "../check-deployment.ts";
 import { defineRoute, type GatewayApp, type GatewayContext, jsonBody, param, queryOf } from "../define-route.ts";
 import { deleteApp } from "../delete-app.ts";

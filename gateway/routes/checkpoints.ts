@@ -1,13 +1,17 @@
 /** Routes of checkpoints: what exists, and their files. */
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
-import { type CheckpointManifest, checkpointManifestKey, checkpointPrefix } from "../../core/checkpoint.ts";
-import { latestCheckpoint, listCheckpoints, listSeries, readManifest } from "../../core/checkpoint-reader.ts";
+import { type CheckpointManifest, checkpointPrefix } from "../../core/checkpoint.ts";
+import { findCheckpoint, listCheckpoints, listSeries } from "../../core/checkpoint-reader.ts";
+import { listTags } from "../../core/checkpoint-tag.ts";
 import { fail } from "../../core/errors.ts";
-import { NAME } from "../../core/spec.ts";
+import { removeCheckpoint } from "../../core/remove-checkpoint.ts";
 import { defineRoute, type GatewayApp, type GatewayContext, param, queryOf } from "../define-route.ts";
 import type { GatewayDeps } from "../deps.ts";
 import { byteRange } from "../range-header.ts";
+import { seriesOf } from "../series-of.ts";
+import { metricsRoute } from "./checkpoint-metrics.ts";
+import { tagRoutes } from "./checkpoint-tags.ts";
 
 const tag = "checkpoints";
 const PRESIGNED_SECONDS = 3_600;
@@ -19,14 +23,12 @@ export function checkpointRoutes(app: GatewayApp, deps: GatewayDeps): void {
   const find: Find = async (context) => {
     const series = seriesOf(context);
     const step = param(context, "step");
-    if (step !== "latest" && !/^\d{1,8}$/.test(step)) fail("bad_request", "a step is a number or 'latest'");
-    const manifest =
-      step === "latest"
-        ? await latestCheckpoint(deps.objects, series)
-        : await readManifest(deps.objects, series, Number(step));
+    const manifest = await findCheckpoint(deps.objects, series, step);
     return manifest ?? fail("checkpoint_not_found", `no complete checkpoint at ${series}/${step}`, { series, step });
   };
   listRoutes(app, deps);
+  tagRoutes(app, deps);
+  metricsRoute(app, deps);
   checkpointRoute(app, deps, find);
 }
 
@@ -37,13 +39,18 @@ function listRoutes(app: GatewayApp, { objects }: GatewayDeps): void {
 
   defineRoute(
     app,
-    { method: "get", path: "/v1/checkpoints/{series}", tag, summary: "The checkpoints of a series, by step" },
+    {
+      method: "get",
+      path: "/v1/checkpoints/{series}",
+      tag,
+      summary: "The checkpoints of a series, by step, and its tags",
+    },
     async (context) => {
       const series = seriesOf(context);
-      const checkpoints = await listCheckpoints(objects, series);
+      const [checkpoints, tags] = await Promise.all([listCheckpoints(objects, series), listTags(objects, series)]);
       if (checkpoints.length === 0)
         fail("checkpoint_not_found", `series '${series}' has no complete checkpoint`, { series });
-      return context.json({ series, checkpoints });
+      return context.json({ series, checkpoints, tags });
     },
   );
 }
@@ -55,19 +62,17 @@ function checkpointRoute(app: GatewayApp, { objects }: GatewayDeps, find: Find):
       method: "get",
       path: "/v1/checkpoints/{series}/{step}",
       tag,
-      summary: "A checkpoint's manifest; step may be 'latest'",
+      summary: "A checkpoint's manifest; step may be 'latest', 'best' or a tag",
     },
     async (context) => context.json(await find(context)),
   );
 
   defineRoute(
     app,
-    { method: "delete", path: "/v1/checkpoints/{series}/{step}", tag, summary: "Delete a checkpoint" },
+    { method: "delete", path: "/v1/checkpoints/{series}/{step}", tag, summary: "Delete a checkpoint that has no tag" },
     async (context) => {
       const { series, step } = await find(context);
-      // Without its manifest it is no checkpoint, so a crash in between leaves only files nobody lists.
-      await objects.delete(checkpointManifestKey(series, step));
-      await objects.deletePrefix(checkpointPrefix(series, step));
+      await removeCheckpoint(objects, series, step);
       return context.json({ series, step, deleted: true });
     },
   );
@@ -85,11 +90,6 @@ function checkpointRoute(app: GatewayApp, { objects }: GatewayDeps, find: Find):
     },
     async (context) => sendFile(objects, context, await find(context)),
   );
-}
-
-function seriesOf(context: GatewayContext): string {
-  const series = param(context, "series");
-  return NAME.test(series) ? series : fail("invalid_name", `${JSON.stringify(series.slice(0, 80))} is no series`);
 }
 
 async function sendFile(

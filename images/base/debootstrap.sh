@@ -20,9 +20,10 @@ used=$(awk '$1 == "deb" { print $2; exit }' "$sources")
 } > "$sources.new"
 mv "$sources.new" "$sources"
 
-# Debian marks its own Python as managed by apt; pip installs go to a venv that is first on the image's PATH.
+# Debian marks its own Python as managed by apt; pip installs go to a venv that is first on the image's PATH. It sees what a
+# user's apt layer installs for Python, too: python3-torch is a seventh of what PyPI's torch is.
 echo "venv: /opt/venv"
-chroot "$root" python3 -m venv /opt/venv
+chroot "$root" python3 -m venv --system-site-packages /opt/venv
 
 # Services must not start while a user's apt layer installs them.
 printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"

@@ -1,21 +1,15 @@
 /** Makes a fabric's egress network with its rules, and says whether containers may use it. */
-import { readFile } from "node:fs/promises";
-import { hostname, networkInterfaces } from "node:os";
+import { hostname } from "node:os";
 import { askDocker, askDockerUnless, type DockerClient } from "../../core/docker-client.ts";
 import { FabricError, fail } from "../../core/errors.ts";
-import {
-  type EgressNetwork,
-  egressNetwork,
-  type FirewallPolicy,
-  NETWORK_PREFIX,
-  resolversOf,
-} from "./docker-network.ts";
+import { type EgressNetwork, egressNetwork, type FirewallPolicy, NETWORK_PREFIX } from "./docker-network.ts";
 import {
   firewallStands,
   type HostCommand,
   helperCommand,
   installFirewall,
   localCommand,
+  nodeNetworks,
   removeFirewall,
   seesBridge,
 } from "./firewall.ts";
@@ -90,24 +84,16 @@ async function hostCommand(docker: DockerClient, network: EgressNetwork, options
   return fail("engine_unavailable", "the runner is not root in the host's network, and no helper image is configured");
 }
 
-/** IPv4 networks of this node's interfaces, our own bridge and loopback aside. */
-function attachedNetworks(network: EgressNetwork): string[] {
-  const outward = Object.entries(networkInterfaces()).filter(([name]) => name !== network.bridge);
-  const addresses = outward
-    .flatMap(([, list]) => list ?? [])
-    .filter(({ family, internal }) => family === "IPv4" && !internal);
-  return [...new Set(addresses.map(({ cidr }) => cidr).filter((cidr) => cidr !== null))].sort();
-}
-
 export async function prepareEgress(docker: DockerClient, fabric: string, options: EgressOptions): Promise<Egress> {
   const network = egressNetwork(fabric);
   await makeNetwork(docker, fabric, network);
-  const resolvers = options.resolvers ?? resolversOf(await readFile("/etc/resolv.conf", "utf8"));
-  const policy: FirewallPolicy = { resolvers, allow: options.allow ?? [], attached: attachedNetworks(network) };
 
   let run: HostCommand;
+  let policy: FirewallPolicy;
   try {
     run = await hostCommand(docker, network, options);
+    const { resolvers, attached } = await nodeNetworks(run, network);
+    policy = { resolvers: options.resolvers ?? resolvers, allow: options.allow ?? [], attached };
     await installFirewall(run, network, policy);
   } catch (thrown) {
     if (!(thrown instanceof FabricError)) throw thrown;

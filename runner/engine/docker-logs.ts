@@ -2,11 +2,15 @@
 
 const HEADER_BYTES = 8;
 
-export function demultiplex(frames: Buffer): Buffer {
+export const STDOUT = 1;
+export const STDERR = 2;
+
+export function demultiplex(frames: Buffer, stream?: typeof STDOUT | typeof STDERR): Buffer {
   const parts: Buffer[] = [];
   for (let at = 0; at + HEADER_BYTES <= frames.length; ) {
     const length = frames.readUInt32BE(at + 4);
-    parts.push(frames.subarray(at + HEADER_BYTES, at + HEADER_BYTES + length));
+    if (stream === undefined || frames[at] === stream)
+      parts.push(frames.subarray(at + HEADER_BYTES, at + HEADER_BYTES + length));
     at += HEADER_BYTES + length;
   }
   return Buffer.concat(parts);

@@ -1,46 +1,51 @@
 /** The bridge of a fabric's `egress` containers and the packet filter rules that keep them off host, node network and each other. */
 import { createHash } from "node:crypto";
 import { isIPv4 } from "node:net";
+import { NOT_PUBLIC_V4 } from "../../core/not-public.ts";
 
 export interface EgressNetwork {
   /** Docker's name of the network. */
   name: string;
   /** Interface name of its bridge on the host, 15 characters at most. */
   bridge: string;
+  /** How the interface names of gangs' bridges begin. */
+  gangBridges: string;
   forwardChain: string;
   inputChain: string;
 }
 
 export const NETWORK_PREFIX = "fabric-egress-";
 
+const hashOf = (fabric: string): string => createHash("sha256").update(fabric).digest("hex");
+
+export const gangBridges = (fabric: string): string => `fg${hashOf(fabric).slice(0, 6)}-`;
+
 export function egressNetwork(fabric: string): EgressNetwork {
-  const short = createHash("sha256").update(fabric).digest("hex").slice(0, 10);
+  const short = hashOf(fabric).slice(0, 10);
   return {
     name: `${NETWORK_PREFIX}${short}`,
     bridge: `fab-${short}`,
+    gangBridges: gangBridges(fabric),
     forwardChain: `FABRIC-FWD-${short}`,
     inputChain: `FABRIC-IN-${short}`,
   };
 }
 
-/** Ranges that are never the public internet: own host, private, link-local with cloud metadata, carrier NAT, benchmarks, multicast. */
-export const DENIED_RANGES = [
-  "0.0.0.0/8",
-  "10.0.0.0/8",
-  "100.64.0.0/10",
-  "127.0.0.0/8",
-  "169.254.0.0/16",
-  "172.16.0.0/12",
-  "192.0.0.0/24",
-  "192.168.0.0/16",
-  "198.18.0.0/15",
-  "224.0.0.0/3",
-];
-
 /** The IPv4 name servers of a resolv.conf; Docker asks those on loopback itself, from the host. */
 export function resolversOf(resolvConf: string): string[] {
   const servers = [...resolvConf.matchAll(/^\s*nameserver\s+(\S+)/gm)].map((match) => match[1]!);
   return [...new Set(servers)].filter((address) => isIPv4(address) && !address.startsWith("127."));
+}
+
+const addressOf = (hex: string): string => Buffer.from(hex, "hex").reverse().join(".");
+const prefixOf = (hex: string): number => [...Number.parseInt(hex, 16).toString(2)].filter((bit) => bit === "1").length;
+
+/** The networks that lines of /proc/net/route reach without a gateway, our own bridge aside. */
+export function attachedOf(routes: string, bridge: string): string[] {
+  const found = [...routes.matchAll(/^(\S+)\t([0-9A-F]{8})\t0{8}\t\w+\t\d+\t\d+\t\d+\t([0-9A-F]{8})/gm)]
+    .filter(([, device, , mask]) => device !== bridge && mask !== "00000000")
+    .map(([, , network, mask]) => `${addressOf(network!)}/${prefixOf(mask!)}`);
+  return [...new Set(found)].sort();
 }
 
 export interface FirewallPolicy {
@@ -65,7 +70,7 @@ export function chainRules(policy: FirewallPolicy): { forward: string[][]; input
       established,
       ...dns,
       ...policy.allow.map((range) => ["-d", range, "-j", "RETURN"]),
-      ...[...DENIED_RANGES, ...policy.attached].map((range) => ["-d", range, ...reject]),
+      ...[...NOT_PUBLIC_V4, ...policy.attached].map((range) => ["-d", range, ...reject]),
     ],
     // A packet that arrives here is for the host itself, by whatever address.
     input: [established, ...dns, reject],
@@ -91,5 +96,7 @@ export function jumps(network: EgressNetwork, forwardParent: string): { chain: s
   return [
     { chain: forwardParent, rule: ["-i", network.bridge, "-j", network.forwardChain] },
     { chain: "INPUT", rule: ["-i", network.bridge, "-j", network.inputChain] },
+    // Docker keeps an internal network from everything but the host.
+    { chain: "INPUT", rule: ["-i", `${network.gangBridges}+`, "-j", network.inputChain] },
   ];
 }

@@ -36,6 +36,20 @@ const environment = (spec: ContainerSpec): string[] =>
     ([name, value]) => `${name}=${value}`,
   );
 
+export const gangNetworkName = (gang: string): string => `fabric-${gang}`;
+
+/** A container on network "none" could not be given another one: its gang's is its only one from the start. */
+export const joinsAtOnce = (spec: ContainerSpec): spec is ContainerSpec & { gang: string } =>
+  spec.network === "none" && spec.gang !== undefined;
+
+function networkOf(spec: ContainerSpec, profile: DockerProfile): string {
+  if (joinsAtOnce(spec)) return gangNetworkName(spec.gang);
+  return spec.network === "none" ? "none" : profile.egressNetwork;
+}
+
+/** Docker's resolver would carry names out of an internal network. Nobody answers it here, which is known after a second. */
+const NO_NAMES = { Dns: ["127.0.0.1"], DnsOptions: ["timeout:1", "attempts:1"] };
+
 /** No key of `spec` reaches HostConfig by itself: every field below is written out. */
 export function createRequest(spec: ContainerSpec, profile: DockerProfile): ContainerCreateOptions {
   const { memoryLimitBytes, cpuLimit, gpus } = spec;
@@ -52,12 +66,13 @@ export function createRequest(spec: ContainerSpec, profile: DockerProfile): Cont
     AttachStderr: false,
     HostConfig: {
       Binds: binds(spec),
-      NetworkMode: spec.network === "none" ? "none" : profile.egressNetwork,
+      NetworkMode: networkOf(spec, profile),
+      ...(joinsAtOnce(spec) ? NO_NAMES : {}),
       ReadonlyRootfs: true,
       CapDrop: ["ALL"],
       SecurityOpt: ["no-new-privileges"],
       PidsLimit: profile.pidsLimit,
-      ShmSize: profile.shmBytes,
+      ShmSize: Math.max(profile.shmBytes, spec.shmBytes ?? 0),
       IpcMode: "private",
       // What a function writes to its own stdout is not its log (that goes through the shim), only a hint about early deaths.
       LogConfig: { Type: "json-file", Config: { "max-size": "1m", "max-file": "2" } },

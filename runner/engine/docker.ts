@@ -22,10 +22,11 @@ import { FabricError } from "../../core/errors.ts";
 import { PATHS } from "./container-paths.ts";
 import { type CgroupLimits, defaultReserve, limitsOf, makeCgroup, removeCgroup } from "./docker-cgroup.ts";
 import { type Egress, type EgressOptions, prepareEgress, removeEgress } from "./docker-egress.ts";
+import { dockerGangs } from "./docker-gang.ts";
 import { demultiplex, lastBytes } from "./docker-logs.ts";
-import { createRequest, FABRIC_LABEL, NODE_LABEL } from "./docker-profile.ts";
+import { createRequest, FABRIC_LABEL, joinsAtOnce, NODE_LABEL } from "./docker-profile.ts";
 import { dockerNotices } from "./docker-report.ts";
-import { giveSockets, giveTree, type Owner } from "./scratch.ts";
+import { defaultUser, giveSockets, giveTree, type Owner } from "./scratch.ts";
 
 export interface DockerEngineOptions extends EgressOptions {
   /** Ids of this fabric and node: only containers labelled with both are ever looked at. */
@@ -60,11 +61,6 @@ interface Prepared {
   cgroupParent?: string;
   egress: Egress;
 }
-
-const defaultUser = (): Owner => {
-  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
-  return uid === 0 ? { uid: 10001, gid: 10001 } : { uid, gid };
-};
 
 async function examine(docker: DockerClient, options: DockerEngineOptions): Promise<Prepared> {
   const info = await askDocker(() => docker.info());
@@ -120,6 +116,7 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
   const client = dockerClient(options);
   const user = options.user ?? defaultUser();
   let prepared: Promise<Prepared> | undefined;
+  const gangs = dockerGangs(client, options);
 
   function ready(): Promise<Prepared> {
     prepared ??= client()
@@ -157,7 +154,8 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
 
   async function start(spec: ContainerSpec): Promise<void> {
     const { egress, cgroupParent } = await ready();
-    if (spec.network === "egress") await egress.admit();
+    // The rules also keep gangs from this host.
+    if (spec.network === "egress" || spec.gang) await egress.admit();
     await giveTree(spec.scratchDir, user);
     await giveSockets(spec.socketDir, user);
     const profile = {
@@ -172,6 +170,7 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
     };
     const docker = await client();
     try {
+      if (spec.gang) await gangs.stands(spec.gang);
       await askDocker(() => docker.createContainer(createRequest(spec, profile)));
     } catch (thrown) {
       const error = startError(thrown, spec);
@@ -180,6 +179,7 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
       await undo(spec.id, error);
     }
     try {
+      if (spec.gang && !joinsAtOnce(spec)) await gangs.join(spec.id, spec.gang);
       await askDocker(() => docker.getContainer(spec.id).start());
     } catch (thrown) {
       await undo(spec.id, startError(thrown, spec));
@@ -275,6 +275,8 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
     remove,
     list,
     tail,
+    addressOf: gangs.addressOf,
+    endGang: gangs.end,
     async close() {
       const made = prepared;
       prepared = undefined;

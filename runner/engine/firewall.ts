@@ -3,9 +3,17 @@ import { existsSync } from "node:fs";
 import { askDocker, type DockerClient } from "../../core/docker-client.ts";
 import { fail } from "../../core/errors.ts";
 import { type CommandResult, runCommand } from "../../core/run-command.ts";
-import { type EgressNetwork, type FirewallPolicy, jumps, restoreInput } from "./docker-network.ts";
+import { demultiplex, STDERR, STDOUT } from "./docker-logs.ts";
+import {
+  attachedOf,
+  type EgressNetwork,
+  type FirewallPolicy,
+  jumps,
+  resolversOf,
+  restoreInput,
+} from "./docker-network.ts";
 
-/** Runs an iptables program in the network namespace of the Docker host. */
+/** Runs a program, mostly an iptables, in the network namespace of the Docker host. */
 export type HostCommand = (argv: string[], input?: string) => Promise<CommandResult>;
 
 /** Root without being asked for a path: Debian's users have no sbin on theirs. */
@@ -37,7 +45,8 @@ export function helperCommand(docker: DockerClient, image: string): HostCommand 
       await container.start();
       const { StatusCode: code } = (await container.wait()) as { StatusCode: number };
       const output = await container.logs({ stdout: true, stderr: true, follow: false });
-      return { code, stdout: "", stderr: output.toString("utf8") };
+      const text = (stream: typeof STDOUT | typeof STDERR) => demultiplex(output, stream).toString("utf8");
+      return { code, stdout: text(STDOUT), stderr: text(STDERR) };
     } finally {
       await container.remove({ force: true });
     }
@@ -46,9 +55,19 @@ export function helperCommand(docker: DockerClient, image: string): HostCommand 
 
 const IPTABLES = ["iptables", "-w", "5"];
 
-async function must(run: HostCommand, argv: string[], input?: string): Promise<void> {
-  const { code, stderr } = await run(argv, input);
+async function must(run: HostCommand, argv: string[], input?: string): Promise<string> {
+  const { code, stdout, stderr } = await run(argv, input);
   if (code !== 0) fail("engine_unavailable", `${argv.join(" ")}: ${stderr.trim() || `exit code ${code}`}`);
+  return stdout;
+}
+
+/** What the rules must know of the node. Asked for where they stand: a runner in a container sees Docker's own name server and its own networks. */
+export async function nodeNetworks(
+  run: HostCommand,
+  network: EgressNetwork,
+): Promise<Pick<FirewallPolicy, "resolvers" | "attached">> {
+  const text = await must(run, ["cat", "/etc/resolv.conf", "/proc/net/route"]);
+  return { resolvers: resolversOf(text), attached: attachedOf(text, network.bridge) };
 }
 
 /** DOCKER-USER is where Docker leaves room for rules of others; a daemon on nftables does not make it. */
@@ -72,7 +91,7 @@ export async function firewallStands(run: HostCommand, network: EgressNetwork): 
     if ((await run([...IPTABLES, "-C", chain, ...rule])).code !== 0) return false;
   }
   const { code, stdout } = await run([...IPTABLES, "-S", network.inputChain]);
-  return code === 0 && (stdout === "" || stdout.includes("REJECT"));
+  return code === 0 && stdout.includes("REJECT");
 }
 
 /** Takes out what `installFirewall` put in; what is not there is no error. */

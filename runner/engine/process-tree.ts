@@ -25,13 +25,13 @@ async function readProc(path: string): Promise<string | undefined> {
 
 const hasProc = process.platform === "linux";
 
-/** Sends a signal; false when nobody is there to get it. */
+/** Sends a signal; false when nobody of ours is there to get it. */
 export function signalTo(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     process.kill(pid, signal);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+    if (GONE.has((error as NodeJS.ErrnoException).code ?? "")) return false;
     throw error;
   }
 }

@@ -7,6 +7,12 @@ export interface Owner {
   gid: number;
 }
 
+/** Who functions run as unless somebody says otherwise: a runner that is not root could not give its folders away. */
+export const defaultUser = (): Owner => {
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  return uid === 0 ? { uid: 10001, gid: 10001 } : { uid, gid };
+};
+
 /** Links are owned, never followed. */
 export async function giveTree(folder: string, { uid, gid }: Owner): Promise<void> {
   await lchown(folder, uid, gid);

@@ -3,6 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { z } from "zod";
 import { asFabricError, ERRORS, type ErrorCode, fail } from "../../core/errors.ts";
+import { inWords, problemsOf } from "../../core/problems.ts";
 import { functionSpecSchema, imageSpecSchema } from "../../core/spec.ts";
 import type { Client } from "../typescript/client.ts";
 import { UsageError } from "./context.ts";
@@ -55,11 +56,8 @@ export function readDescription(text: string, stderr = ""): Description {
   if (refusal.success) return fail(codeOf(refusal.data.error.code), refusal.data.error.message);
   const description = descriptionSchema.safeParse(value);
   if (description.success) return description.data;
-  const issue = description.error.issues[0];
-  return fail(
-    issue?.path[0] === "images" ? "image_spec_invalid" : "bad_request",
-    `${issue?.path.join(".")}: ${issue?.message}`,
-  );
+  const [problem] = problemsOf(description.error, value);
+  return fail(problem!.field.startsWith("images.") ? "image_spec_invalid" : "bad_request", inWords(problem!));
 }
 
 const codeOf = (code: string): ErrorCode => (Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : "app_import_failed");

@@ -1,5 +1,6 @@
 /** The command tree of `fabric`: names, arguments, options and help. What a command does is loaded when it is called. */
 import { Command, Option } from "commander";
+import { addInvoke, addMap, type Finish } from "./call-commands.ts";
 import type { Context } from "./context.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -8,8 +9,6 @@ export type LocalCommands = Record<
   LocalName,
   (options: Record<string, never>, context: { environment: NodeJS.ProcessEnv; output: Terminal }) => Promise<boolean>
 >;
-
-type Finish = (exitCode: number) => void;
 
 export function program(context: Context, local: () => Promise<LocalCommands>, finish: Finish): Command {
   const root = new Command("fabric")
@@ -27,10 +26,12 @@ export function program(context: Context, local: () => Promise<LocalCommands>, f
   addDaily(root, context, finish);
   addApps(root, context);
   addInvocations(root, context, finish);
+  addSchedules(root, context);
   addCheckpoints(root, context);
   addOperator(root, context);
   for (const command of everyCommand(root)) command.option("--json", "answer with JSON on stdout");
   addInvoke(root, context, finish);
+  addMap(root, context, finish);
   return root;
 }
 
@@ -95,32 +96,30 @@ function addDaily(root: Command, context: Context, finish: Finish): void {
     .passThroughOptions()
     .action(async (target, args) => finish(await (await import("./commands/run.ts")).run(target, args, context)));
   root
+    .command("explain")
+    .description("why a call is where it is: reason, place, estimate, every attempt, verdict, last lines")
+    .argument("<id>")
+    .action(async (id, options) => (await import("./commands/explain.ts")).explain(id, options, context));
+  root
+    .command("top")
+    .description("what functions and nodes do, live on a terminal")
+    .option("--once", "print it once")
+    .action(async (options) => (await import("./commands/top.ts")).top(options, context));
+  root
     .command("logs")
     .description("what functions print")
-    .argument("[app]")
+    .argument("[target]", "APP, APP/FUNCTION, or an invocation's id; may be left out where there is one app")
     .option("-f, --follow", "stay and print what comes")
+    .option("--since <when>", "from then on: 30s, 10m, 2h, 3d back, or an ISO date or date-time")
+    .option("--until <when>", "up to then, in the same forms")
+    .option("--grep <text>", "lines that contain this text")
+    .option("--regex <pattern>", "lines that match this JavaScript regular expression; evaluated here")
+    .addOption(new Option("--source <source>", "what printed it").choices(["stdout", "stderr", "system"]))
+    .option("--tail <n>", "the last n lines; default: 200, or with --since all")
     .option("--function <fn>", "of this function only")
     .option("--invocation <id>", "of this invocation only")
-    .option("--tail <n>", "the last n lines", "200")
-    .action(async (app, options) => (await import("./commands/logs.ts")).logs(app, options, context));
-}
-
-/** `--json` is its body here, and its answer is JSON in any case. */
-function addInvoke(root: Command, context: Context, finish: Finish): void {
-  root
-    .command("invoke")
-    .description("call a function and print its result")
-    .argument("<function>", "APP/FUNCTION")
-    .option("--json <body>", "arguments as JSON: an object of named ones or an array; @FILE or @- reads them")
-    .option("--arg <k=v...>", "one named argument; JSON where it parses, else text")
-    .option("--async", "print the invocation's id and do not wait")
-    .option("--wait <seconds>", "wait at most so long, then exit with 6")
-    .option("--follow", "print what the function prints while it runs")
-    .option("--key <idempotency-key>", "make repeats of this command the same call")
-    .option("--version <v>", "call this version instead of the current one")
-    .action(async (target, options) =>
-      finish(await (await import("./commands/invoke.ts")).invoke(target, options, context)),
-    );
+    .option("--tree", "with an invocation: of all calls of its app that began with the same one")
+    .action(async (target, options) => (await import("./commands/logs.ts")).logs(target, options, context));
 }
 
 function addApps(root: Command, context: Context): void {
@@ -161,12 +160,16 @@ function addInvocations(root: Command, context: Context, finish: Finish): void {
     .description("the latest calls")
     .option("--app <app>")
     .option("--function <fn>")
+    .addOption(new Option("--state <state>").choices(["queued", "running", "succeeded", "failed", "cancelled"]))
+    .option("--since <time>", "not older: 90s, 15m, 2h, 7d, or a date")
+    .option("--parent <id>", "calls that this one made")
     .option("--limit <n>", "so many at most", "20")
     .action(async (o) => (await load()).list(o, context));
   invocation
     .command("show")
     .description("one call: state, reason, moments")
     .argument("<id>")
+    .option("--input <n>", "of a map, the input of this index: where it is, or what it ended with")
     .action(async (id, o) => (await load()).show(id, o, context));
   invocation
     .command("result")
@@ -179,6 +182,39 @@ function addInvocations(root: Command, context: Context, finish: Finish): void {
     .description("end a call")
     .argument("<id>")
     .action(async (id, o) => (await load()).cancel(id, o, context));
+  invocation
+    .command("redrive")
+    .description("run failed calls again with their stored input, on the current version")
+    .argument("[ids...]", "these, or all failed ones that --app, --function and --since choose")
+    .option("--app <app>")
+    .option("--function <fn>")
+    .option("--since <time>", "that failed since then: 90s, 15m, 2h, 7d, or a date")
+    .addOption(new Option("--state <state>", "of these").choices(["failed", "cancelled"]).default("failed"))
+    .action(async (ids, o) => finish(await (await import("./commands/redrive.ts")).redrive(ids, o, context)));
+}
+
+function addSchedules(root: Command, context: Context): void {
+  const schedule = root.command("schedule").description("functions that run by themselves");
+  const load = () => import("./commands/schedule.ts");
+  schedule
+    .command("list")
+    .description("all schedules: next and last tick, last call")
+    .action(async (o) => (await load()).list(o, context));
+  schedule
+    .command("pause")
+    .description("let no tick come until it is resumed")
+    .argument("<function>", "APP/FUNCTION")
+    .action(async (target, o) => (await load()).pause(target, o, context));
+  schedule
+    .command("resume")
+    .description("let ticks come again, from the next one on")
+    .argument("<function>", "APP/FUNCTION")
+    .action(async (target, o) => (await load()).resume(target, o, context));
+  schedule
+    .command("trigger")
+    .description("run it now, in between; prints the call's id")
+    .argument("<function>", "APP/FUNCTION")
+    .action(async (target, o) => (await load()).trigger(target, o, context));
 }
 
 function addCheckpoints(root: Command, context: Context): void {
@@ -191,38 +227,66 @@ function addCheckpoints(root: Command, context: Context): void {
     .action(async (series, o) => (await load()).list(series, o, context));
   checkpoint
     .command("show")
-    .description("one checkpoint's metrics and files")
-    .argument("<checkpoint>", "SERIES:STEP, or SERIES for the latest")
+    .description("one checkpoint's metrics and files, and where it comes from")
+    .argument("<checkpoint>", "SERIES:STEP, SERIES:TAG, SERIES:best, or SERIES for the latest")
+    .option("--plot", "draw the curves of the series' metrics")
+    .option("--metric <name>", "draw only this one")
     .action(async (name, o) => (await load()).show(name, o, context));
   checkpoint
+    .command("metrics")
+    .description("every row that was reported to a series, with and without a checkpoint")
+    .argument("<series>")
+    .action(async (series, o) => (await import("./commands/checkpoint-metrics.ts")).metrics(series, o, context));
+  checkpoint
     .command("pull")
-    .description("fetch a checkpoint's files, verified, all or none")
-    .argument("<checkpoint>", "SERIES:STEP, or SERIES for the latest")
+    .description("fetch a checkpoint's files, in parallel, verified, all or none; one that broke off goes on")
+    .argument("<checkpoint>", "SERIES:STEP, SERIES:TAG, SERIES:best, or SERIES for the latest")
     .argument("[dir]", "default: ./SERIES-STEP")
     .option("--best <metric>", "the one with the best value of this metric")
     .addOption(new Option("--order <order>", "which value is the best").choices(["max", "min"]))
     .option("--force", "replace a directory that is there already")
     .action(async (name, dir, o) => await (await import("./commands/pull.ts")).pull(name, dir, o, context));
+  checkpoint
+    .command("tag")
+    .description("point a name such as 'production' at a checkpoint, which then stays")
+    .argument("<checkpoint>", "SERIES:STEP, SERIES:TAG, SERIES:best, or SERIES for the latest")
+    .argument("<tag>")
+    .option("--from <step>", "only when the tag points there until now ('none': nowhere)")
+    .action(async (name, tag, o) => (await load()).tag(name, tag, o, context));
+  checkpoint
+    .command("untag")
+    .description("take a tag away; its checkpoint stays until a keep rule removes it")
+    .argument("<tag>", "SERIES:TAG")
+    .action(async (name, o) => (await load()).untag(name, o, context));
+  checkpoint
+    .command("rm")
+    .description("remove a checkpoint that has no tag")
+    .argument("<checkpoint>", "SERIES:STEP")
+    .action(async (name, o) => (await load()).remove(name, o, context));
 }
 
 function addOperator(root: Command, context: Context): void {
   const load = () => import("./commands/operator.ts");
-  const node = root.command("node").description("machines of the fabric");
-  node
-    .command("list")
-    .description("all nodes")
-    .action(async (o) => (await load()).nodes(o, context));
-  const container = root.command("container").description("running sandboxes");
-  container
-    .command("list")
-    .description("all containers")
-    .action(async (o) => (await load()).containers(o, context));
+  const list = (noun: string, what: string, all: string) =>
+    root.command(noun).description(what).command("list").description(all);
+  list("node", "machines of the fabric", "all nodes").action(async (o) => (await load()).nodes(o, context));
+  list("container", "running sandboxes", "all containers").action(async (o) => (await load()).containers(o, context));
+  root
+    .command("webhook")
+    .description("calls that tell a URL of their outcome")
+    .command("secret")
+    .description("print the secret that signs webhooks (administrator's token)")
+    .option("--rotate", "make another one; the one before is worthless from then on")
+    .action(async (o) => (await load()).webhookSecret(o, context));
   const token = root.command("token").description("who may use this fabric");
   token
     .command("create")
     .description("make a token; it is shown once")
     .argument("<name>", "what or whom it is for")
     .option("--expires-in <seconds>", "default: never")
+    .option("--rate <count/time>", "calls, and inputs of maps, in a time: 100/s, also /m, /h, /d")
+    .option("--burst <count>", "of them at once after a quiet time; default: as many as the rate counts")
+    .option("--max-queued <count>", "calls, and inputs of maps, that were accepted and have not ended")
     .action(async (name, o) => (await load()).createToken(name, o, context));
   token
     .command("list")

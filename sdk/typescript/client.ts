@@ -1,9 +1,16 @@
 /** A typed client of fabric's HTTP API: what the command line uses, and any TypeScript program can. */
-import type { CheckpointManifest } from "../../core/checkpoint.ts";
+import { randomUUID } from "node:crypto";
 import type { ErrorBody } from "../../core/errors.ts";
 import type { InvocationState } from "../../core/invocation.ts";
+import type { LogGap } from "../../core/log-seq.ts";
+import type { Quota } from "../../core/quota.ts";
 import type { Deployment } from "../../core/spec.ts";
+import { type CallOptions, optionHeaders } from "./call-options.ts";
+import { checkpointCalls } from "./checkpoint-calls.ts";
+import { type EventsOptions, events } from "./events.ts";
 import { type Connection, fromBody, type Http, http } from "./http.ts";
+import { type MapOptions, map } from "./map.ts";
+import { type Bytes, pastGateway, type Upload, uploadCall } from "./upload.ts";
 
 export type DeployEvent =
   | { type: "step" | "log"; text: string }
@@ -17,7 +24,28 @@ export interface LogEntry {
   invocation?: string;
   container?: string;
   source: "stdout" | "stderr" | string;
+  /** Which rank of a gang printed it. */
+  rank?: number;
   text: string;
+  /** Lines are missing here; `text` says so in words. */
+  gap?: LogGap;
+  reason?: string;
+}
+
+export interface LogQuery {
+  follow?: boolean;
+  function?: string;
+  invocation?: string;
+  root?: string;
+  source?: string;
+  /** Plain text. */
+  grep?: string;
+  /** `10m`, `3d`, or an ISO date or date-time. */
+  since?: string;
+  until?: string;
+  /** A line's `seq`: go on behind it. */
+  after?: string;
+  tail?: number;
 }
 
 export interface Pending {
@@ -32,12 +60,71 @@ export interface Ended {
 }
 export type Answer = Ended | Pending;
 
-export interface CallOptions {
-  version?: string;
-  /** Seconds to wait for the outcome; 0: only accept. */
-  waitSeconds?: number;
-  idempotencyKey?: string;
-  signal?: AbortSignal;
+interface Budget {
+  spent: number;
+  of: number;
+}
+export interface ExplainedAttempt {
+  generation: number;
+  node?: string;
+  container?: string;
+  claimedAt?: string;
+  outcome: string;
+  charged?: "user" | "platform" | "none";
+  timings: Record<string, number>;
+}
+export interface Explanation {
+  invocation: { id: string; state: InvocationState; version: string; createdAt: string } & Record<string, unknown>;
+  summary: string;
+  attempts: ExplainedAttempt[];
+  budgets: { user: Budget; platform: Budget };
+  needs?: { cpu: number; memoryMiB: number; gpu?: unknown; slots: number; maxContainers: number; gang?: number };
+  nodes?: {
+    node: string;
+    free: { cpu: number; memoryMiB: number; gpus: number };
+    held: { function: string; containers: number; gpus: number }[];
+  }[];
+  verdict?: { fault: "user" | "platform"; retryable: boolean; help: string };
+  logs: LogEntry[];
+}
+
+export interface Load {
+  at: string;
+  functions: {
+    function: string;
+    queued: number;
+    running: number;
+    waiting: number;
+    slots: number;
+    containers: number;
+    starting: number;
+    callsPerSecond: number;
+    p50Ms?: number;
+    missing?: string;
+  }[];
+  nodes: {
+    node: string;
+    hostname: string;
+    engine: string;
+    containers: number;
+    /** Booked, and what there is. */
+    cpu: [number, number];
+    memoryMiB: [number, number];
+    gpus: [number, number];
+  }[];
+}
+
+export interface ScheduleStatus {
+  app: string;
+  function: string;
+  version: string;
+  /** In words. */
+  schedule: string;
+  onMissed: "run_once" | "skip";
+  paused: boolean;
+  nextTick?: string;
+  lastTick?: string;
+  lastInvocation?: { id: string; state?: InvocationState };
 }
 
 const part = encodeURIComponent;
@@ -49,9 +136,25 @@ const prefer = (seconds: number): string =>
 
 export function createClient(connection: Connection) {
   const api = http(connection);
-  return { http: api, ...appCalls(api), ...invocationCalls(api), ...checkpointCalls(api), ...operatorCalls(api) };
+  return {
+    http: api,
+    ...appCalls(api),
+    ...invocationCalls(api),
+    ...checkpointCalls(api),
+    ...scheduleCalls(api),
+    ...operatorCalls(api),
+  };
 }
 export type Client = ReturnType<typeof createClient>;
+
+/** A stream that fails in the middle says so in a last line of its own. */
+async function* logLines(api: Http, path: string, query: LogQuery, signal?: AbortSignal): AsyncGenerator<LogEntry> {
+  const lines = api.lines<LogEntry | { type: "error"; error: ErrorBody }>("GET", path, { query: { ...query }, signal });
+  for await (const line of lines) {
+    if ("error" in line) throw fromBody(line.error);
+    yield line;
+  }
+}
 
 const appCalls = (api: Http) => ({
   apps: () => api.json<unknown>("GET", "/v1/apps"),
@@ -80,35 +183,58 @@ const appCalls = (api: Http) => ({
       query: { ephemeral: options.ephemeral ? true : undefined },
       signal: options.signal,
     }),
-  logs: (
-    app: string,
-    query: { follow?: boolean; function?: string; invocation?: string; tail?: number },
-    signal?: AbortSignal,
-  ) => api.lines<LogEntry>("GET", `/v1/apps/${part(app)}/logs`, { query, signal }),
+  logs: (app: string, query: LogQuery, signal?: AbortSignal) =>
+    logLines(api, `/v1/apps/${part(app)}/logs`, query, signal),
 });
 
 const invocationCalls = (api: Http) => ({
-  /** `body` is JSON text: an object of named arguments or an array of positional ones. */
-  async invoke(app: string, fn: string, body: string, options: CallOptions = {}): Promise<Answer> {
+  /** `input` is JSON text, an object of named arguments or an array of positional ones, or was uploaded. */
+  async invoke(app: string, fn: string, input: string | Upload, options: CallOptions = {}): Promise<Answer> {
+    const given = typeof input === "string" ? await pastGateway(api, input, options.signal) : input;
+    const isUpload = typeof given !== "string";
     const response = await api.send("POST", `/v1/apps/${part(app)}/functions/${part(fn)}/invocations`, {
-      body,
-      query: { version: options.version },
+      body: isUpload ? "" : given,
+      query: { ...options.parameters, version: options.version },
       headers: {
         "content-type": "application/json",
+        ...(isUpload ? { "fabric-input": given.upload, "fabric-body": "call" } : {}),
+        ...(options.overrides ? { "fabric-options": JSON.stringify(options.overrides) } : {}),
         prefer: prefer(options.waitSeconds ?? WAIT_SECONDS),
-        ...(options.idempotencyKey ? { "idempotency-key": options.idempotencyKey } : {}),
+        ...optionHeaders({ ...options, idempotencyKey: options.idempotencyKey ?? randomUUID() }),
       },
       signal: options.signal,
+      repeat: true,
     });
     return readAnswer(response);
   },
+  /** Puts a call's input into the bucket, past the gateway: up to 5 GiB. */
+  upload: (body: Bytes, signal?: AbortSignal): Promise<Upload> => uploadCall(api, body, signal),
+  /** Calls the function once for each input; outcomes come while inputs are still being sent. */
+  map: (app: string, fn: string, inputs: AsyncIterable<unknown> | Iterable<unknown>, options?: MapOptions) =>
+    map(api, app, fn, inputs, options),
+  /** One input of a map: where it is, or what it ended with. */
+  input: (id: string, index: string) =>
+    api.json<Record<string, unknown>>("GET", `/v1/invocations/${part(id)}/inputs/${part(index)}`),
   async result(id: string, waitSeconds = 0, signal?: AbortSignal): Promise<Answer> {
     const headers = { prefer: waitSeconds <= 0 ? "wait=0" : prefer(waitSeconds) };
-    return readAnswer(await api.send("GET", `/v1/invocations/${part(id)}/result`, { headers, signal }));
+    return readAnswer(await api.send("GET", `/v1/invocations/${part(id)}/result`, { headers, signal, repeat: true }));
   },
   invocation: (id: string) => api.json<Record<string, unknown>>("GET", `/v1/invocations/${part(id)}`),
-  invocations: (query: { app?: string; function?: string; limit?: number }) =>
-    api.json<unknown>("GET", "/v1/invocations", { query }),
+  invocations: (query: {
+    app?: string;
+    function?: string;
+    state?: string;
+    since?: string;
+    parent?: string;
+    limit?: number;
+  }) => api.json<unknown>("GET", "/v1/invocations", { query }),
+  invocationLogs: (id: string, query: LogQuery, signal?: AbortSignal) =>
+    logLines(api, `/v1/invocations/${part(id)}/logs`, query, signal),
+  /** What happens to a call, as it happens: its states, what a generator yields, its end. */
+  events: (id: string, options?: EventsOptions) => events(api, id, options),
+  explain: (id: string) => api.json<Explanation>("GET", `/v1/invocations/${part(id)}/explain`),
+  redrive: (id: string) =>
+    api.json<{ id: string; redrivenFrom: string; created: boolean }>("POST", `/v1/invocations/${part(id)}/redrive`),
   cancel: (id: string) => api.json<Pending>("POST", `/v1/invocations/${part(id)}/cancel`),
 });
 
@@ -118,42 +244,31 @@ async function readAnswer(response: Response): Promise<Answer> {
   return body;
 }
 
-const checkpointCalls = (api: Http) => ({
-  series: () => api.json<unknown>("GET", "/v1/checkpoints"),
-  checkpoints: async (series: string): Promise<CheckpointManifest[]> =>
-    (await api.json<{ checkpoints: CheckpointManifest[] }>("GET", `/v1/checkpoints/${part(series)}`)).checkpoints,
-  checkpoint: (series: string, step: string) =>
-    api.json<CheckpointManifest>("GET", `/v1/checkpoints/${part(series)}/${part(step)}`),
-  checkpointFile: (series: string, step: number, path: string, signal?: AbortSignal) =>
-    api.send("GET", `/v1/checkpoints/${part(series)}/${step}/files/${path.split("/").map(part).join("/")}`, { signal }),
-});
+const scheduleCalls = (api: Http) => {
+  const verb =
+    <T>(name: string) =>
+    (app: string, fn: string) =>
+      api.json<T>("POST", `/v1/schedules/${part(app)}/${part(fn)}/${name}`);
+  return {
+    schedules: () => api.json<{ schedules: ScheduleStatus[] }>("GET", "/v1/schedules"),
+    pauseSchedule: verb<ScheduleStatus>("pause"),
+    resumeSchedule: verb<ScheduleStatus>("resume"),
+    triggerSchedule: verb<{ id: string }>("trigger"),
+  };
+};
 
 const operatorCalls = (api: Http) => ({
   nodes: () => api.json<unknown>("GET", "/v1/nodes"),
+  load: () => api.json<Load>("GET", "/v1/load"),
   containers: () => api.json<unknown>("GET", "/v1/containers"),
+  webhookSecret: (rotate: boolean) =>
+    rotate
+      ? api.json<{ secret: string }>("POST", "/v1/webhooks/secret/rotate")
+      : api.json<{ secret: string }>("GET", "/v1/webhooks/secret"),
   tokens: () => api.json<unknown>("GET", "/v1/tokens"),
-  createToken: (name: string, expiresInSeconds?: number) =>
-    api.json<{ id: string; token: string }>("POST", "/v1/tokens", { json: { name, expiresInSeconds } }),
+  createToken: (name: string, options: Quota & { expiresInSeconds?: number } = {}) =>
+    api.json<{ id: string; token: string }>("POST", "/v1/tokens", { json: { name, ...options } }),
   async revokeToken(id: string): Promise<void> {
     await api.send("DELETE", `/v1/tokens/${part(id)}`);
   },
 });
-
-/** Waits until the call ends, however long, asking again whenever the gateway answers "not yet". */
-export async function untilEnded(
-  client: Client,
-  first: Answer,
-  waitSeconds: number,
-  onPending: (pending: Pending) => void,
-  signal?: AbortSignal,
-): Promise<Answer> {
-  const deadline = performance.now() + waitSeconds * 1000;
-  let answer = first;
-  while (!("result" in answer)) {
-    onPending(answer);
-    const left = (deadline - performance.now()) / 1000;
-    if (left <= 0) return answer;
-    answer = await client.result(answer.id, left, signal);
-  }
-  return answer;
-}

@@ -1,6 +1,8 @@
 /** Requests to a gateway: the token on each, every failure as a FabricError with the gateway's own code. */
+import { setTimeout as pause } from "node:timers/promises";
 import { ERRORS, type ErrorBody, type ErrorCode, FabricError, fail } from "../../core/errors.ts";
 import { ndjson } from "./ndjson.ts";
+import { outlast } from "./outlast.ts";
 
 export interface Connection {
   url: string;
@@ -17,6 +19,8 @@ export interface RequestOptions {
   signal?: AbortSignal;
   /** Statuses beyond 2xx that are answers and not errors. */
   accept?: readonly number[];
+  /** May be sent twice, and is when its gateway dies over it. */
+  repeat?: boolean;
 }
 
 export interface Http {
@@ -28,7 +32,8 @@ export interface Http {
 export function http(connection: Connection): Http {
   const base = connection.url.replace(/\/+$/, "");
   const send = async (method: string, path: string, options: RequestOptions = {}): Promise<Response> => {
-    const response = await reach(base, method, path, connection.token, options);
+    const once = () => reach(base, method, path, connection.token, options);
+    const response = await admitted(options.repeat ? () => outlast(once, options.signal) : once, options);
     if (response.ok || options.accept?.includes(response.status)) return response;
     throw await errorOf(response);
   };
@@ -45,6 +50,25 @@ export function http(connection: Connection): Http {
       }
     },
   };
+}
+
+/** How long a gateway that has no room for it is asked again. */
+const PATIENCE_MS = 60_000;
+
+/** Nothing was accepted, for lack of room, so that the same may be sent again; an outcome of that status names its invocation. */
+const isTurnedAway = ({ status, headers }: Response): boolean => status === 429 && !headers.has("fabric-invocation");
+
+async function admitted(act: () => Promise<Response>, { body, signal }: RequestOptions): Promise<Response> {
+  const until = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const response = await act();
+    // A little more than asked for, so that not all come back at once.
+    const pauseMs = Number(response.headers.get("retry-after") ?? 1) * 1000 * (1 + Math.random() / 5);
+    const isLast = body instanceof ReadableStream || !(performance.now() + pauseMs < until);
+    if (!isTurnedAway(response) || isLast) return response;
+    await response.body?.cancel();
+    await pause(pauseMs, undefined, { signal });
+  }
 }
 
 async function reach(

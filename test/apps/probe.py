@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 import time
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import fabric_sdk as fabric
 
@@ -143,3 +144,32 @@ def trains(epochs: int, pause: float = 0.0, series: str | None = None) -> list[i
         fabric.train.report({"epoch": epoch, "loss": 1.0 / (epoch + 1)}, checkpoint=saved)
         ran.append(epoch)
     return ran
+
+
+@app.function(timeout=120)
+def counts(n: int, size: int = 0, pause: float = 0.0) -> Iterator[object]:
+    for i in range(n):
+        time.sleep(pause)
+        yield {"n": i, "x": "x" * size} if size else i
+
+
+@app.function(timeout=120)
+async def acounts(n: int) -> AsyncIterator[int]:
+    for i in range(n):
+        yield i
+
+
+@app.function(retries=1)
+def counts_anew(n: int) -> Generator[tuple[int, int], None, str]:
+    """Yields half of it and fails, then all of it."""
+    again = fabric.train.get_checkpoint() is not None
+    if not again:
+        folder = os.path.join(os.environ["TMPDIR"], "mark")
+        os.makedirs(folder, exist_ok=True)
+        open(os.path.join(folder, "there"), "w").close()
+        fabric.train.report({"attempt": 1}, checkpoint=fabric.Checkpoint.from_directory(folder))
+    for i in range(n):
+        if i == n // 2 and not again:
+            raise ValueError("half way")
+        yield int(again), i
+    return "whole"

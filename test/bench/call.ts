@@ -26,7 +26,7 @@ export async function callBench(args: string[]): Promise<void> {
 
   await withEcho((url) => bench("HTTP echo", async () => void (await post(url))));
 
-  const redis = await startRedis({ appendonly: true });
+  const redis = await startRedis({ appendonly: true, fsync: "everysec" });
   const bullmq = await startBullmqEcho(redis.url);
   await bench("BullMQ to Python", () => bullmq.roundTrip());
   await bullmq.close();

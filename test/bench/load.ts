@@ -20,10 +20,13 @@ export async function measure(callers: number, seconds: number, once: () => Prom
   };
   await Promise.all(Array.from({ length: callers }, caller));
   const elapsed = (performance.now() - start) / 1000;
-  durations.sort((a, b) => a - b);
-  const at = (fraction: number) =>
-    durations[Math.min(durations.length - 1, Math.floor(durations.length * fraction))] ?? 0;
-  return { calls: durations.length, perSecond: durations.length / elapsed, p50Ms: at(0.5), p99Ms: at(0.99) };
+  return { calls: durations.length, perSecond: durations.length / elapsed, ...distribution(durations) };
+}
+
+export function distribution(durations: number[]): { p50Ms: number; p99Ms: number } {
+  const sorted = [...durations].sort((a, b) => a - b);
+  const at = (fraction: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? 0;
+  return { p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
 export interface Row extends Measured {

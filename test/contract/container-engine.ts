@@ -268,6 +268,28 @@ export function containerEngineContract(
       expect(exit?.code).toBe(0);
     });
 
+    test.each(["none", "egress"] as const)(
+      "containers of a gang reach each other, with network %s",
+      async (network) => {
+        const gang = newId("gng");
+        const serve =
+          "import socket\ns=socket.create_server(('0.0.0.0', 23456))\nopen('ready','w').close()\ns.accept()[0].sendall(b'met')";
+        const first = specOf(serve, { gang, network, shmBytes: 1 << 30 });
+        await engine.start(first);
+        await expect.poll(() => existsSync(join(first.scratchDir, "ready")), { timeout: 15_000 }).toBe(true);
+        const address = await engine.addressOf(first.id);
+        const { output } = await run(
+          `import socket; print(socket.create_connection(('${address}', 23456), 10).recv(9))`,
+          { gang, network },
+        );
+        expect(output).toBe("b'met'\n");
+        // What is shared goes after its containers, also when nobody remembers the gang, and more than once.
+        for (const id of started.splice(0)) await engine.remove(id);
+        await engine.endGang(network === "none" ? gang : undefined);
+        await engine.endGang(gang);
+      },
+    );
+
     test.skipIf(gaps.readOnlyFolders)(
       `bundle, sdk and socket folders are not writable${gaps.readOnlyFolders ? ` (${gaps.readOnlyFolders})` : ""}`,
       async () => {

@@ -54,6 +54,12 @@ const call = (path: string, body?: string, headers: Record<string, string> = {})
 const full = (fn: string) => `/v1/apps/math/functions/${fn}/invocations`;
 const codeOf = async (reply: Response) => ((await reply.json()) as { error: { code: string } }).error.code;
 
+test("parameters, which only classes have, are not taken in silence", async () => {
+  const reply = await call("/f/math/add", "[1,2]", { "fabric-parameters": '{"size":"large"}' });
+  expect(reply.status).toBe(422);
+  expect(await codeOf(reply)).toBe("invalid_parameters");
+});
+
 describe("the door", () => {
   it("is shut on every route that is not listed as open", async () => {
     const paths = gateway.app.routes.filter(({ path, method }) => method !== "ALL" && !OPEN_ROUTES.has(path));
@@ -69,6 +75,23 @@ describe("the door", () => {
     expect((await gateway.app.request("/v1/nothing")).status).toBe(401);
     expect((await gateway.app.request("/healthz", { method: "POST" })).status).toBe(401);
     expect((await gateway.request("/v1/nothing")).status).toBe(404);
+  });
+
+  it("tells which methods a path takes, after who asks", async () => {
+    for (const [method, path, allow] of [
+      ["GET", "/f/math/add", "POST"],
+      ["DELETE", "/v1/apps", "GET, HEAD"],
+      ["POST", "/v1/apps/math", "GET, HEAD, DELETE"],
+      ["POST", "/healthz", "GET, HEAD"],
+      ["OPTIONS", "/v1/checkpoints/s/1/files/a/b", "GET, HEAD"],
+    ] as const) {
+      const reply = await gateway.request(path, { method });
+      expect([path, reply.status, reply.headers.get("allow")]).toEqual([path, 405, allow]);
+      expect(await codeOf(reply)).toBe("method_not_allowed");
+      expect((await gateway.app.request(path, { method })).status).toBe(401);
+    }
+    expect((await gateway.request("/f/math/add", { method: "HEAD" })).status).toBe(405);
+    expect((await gateway.request("/f/math", { method: "POST" })).status).toBe(404);
   });
 
   it("takes tokens until they are revoked or expire, and no others", async () => {
@@ -125,6 +148,22 @@ describe("outcomes", () => {
     const reply = await call(full("pickled"));
     expect(reply.headers.get("content-type")).toBe("application/vnd.fabric.pickle");
     expect((await reply.arrayBuffer()).byteLength).toBe(3);
+  });
+
+  it("says where the time went also when nothing was run yet, or ever", async () => {
+    const accepted = await call(full("never"), "{}", { prefer: "respond-async" });
+    expect([accepted.status, accepted.headers.get("server-timing")]).toEqual([
+      202,
+      expect.stringMatching(/^accept;dur=/),
+    ]);
+    const refused = await call("/f/math/add", "[1, 2, 3]");
+    expect([refused.status, refused.headers.get("server-timing")]).toEqual([
+      422,
+      expect.stringMatching(/^accept;dur=/),
+    ]);
+    expect((await call(full("boom"))).headers.get("server-timing")).toMatch(/run;dur=/);
+    const { id } = (await accepted.json()) as { id: string };
+    await gateway.request(`/v1/invocations/${id}/cancel`, { method: "POST" });
   });
 
   it("answers 202 when it has not ended, and the rest later", async () => {

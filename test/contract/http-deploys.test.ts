@@ -335,8 +335,8 @@ it("the sweep puts back what never reached the queue", async () => {
   };
   await state.invocations.accept(call);
   expect(await queue.depth("lost/f")).toBe(0);
-  const limits = { outboxAgeMs: -1, leaseMs: 15_000, queuedAgeMs: 60_000, max: 10 };
-  expect(await sweepOnce({ state, queue, log: gateway.deps.log, limits })).toBe(1);
+  const limits = { outboxAgeMs: -1, leaseMs: 15_000, queuedAgeMs: 60_000, mapIdleMs: 60_000, max: 10 };
+  expect(await sweepOnce({ ...gateway.deps, state, queue, limits })).toBe(1);
   expect(await queue.depth("lost/f")).toBe(1);
-  expect(await sweepOnce({ state, queue, log: gateway.deps.log, limits })).toBe(0);
+  expect(await sweepOnce({ ...gateway.deps, state, queue, limits })).toBe(0);
 });

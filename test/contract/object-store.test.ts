@@ -54,6 +54,7 @@ describe("object store without a server", () => {
 
 const MOTO = await findTool("moto_server");
 const VERSITY = await findTool("versitygw");
+const WEED = await findTool("weed");
 
 if (MOTO)
   objectStoreContract(
@@ -82,6 +83,31 @@ if (VERSITY)
     },
   );
 else skip("versitygw", "versitygw is not on PATH (go install github.com/versity/versitygw/cmd/versitygw@latest)");
+
+if (WEED) {
+  const identity = {
+    name: "contract",
+    credentials: [{ accessKey: KEYS.accessKeyId, secretKey: KEYS.secretAccessKey }],
+    actions: ["Admin"],
+  };
+  const ports = await Promise.all(
+    ["master", "volume", "filer"].flatMap((part) =>
+      [`${part}.port`, `${part}.port.grpc`].map(async (option) => `-${option}=${await freePort()}`),
+    ),
+  );
+  // The options of compose.yaml.
+  const script = `cd "$0"; printf %s "$1" > s3.json; shift; exec "$@" -dir=. -volume.max=0 -master.volumeSizeLimitMB=1024 \
+    -master.electionTimeout=1s -master.telemetry=false -s3 -s3.config=s3.json -ip=127.0.0.1 -ip.bind=127.0.0.1`;
+  objectStoreContract(
+    "SeaweedFS",
+    () =>
+      startServer((port, dir) => [
+        "/bin/sh",
+        ["-euc", script, dir, JSON.stringify({ identities: [identity] }), WEED, "server", `-s3.port=${port}`, ...ports],
+      ]),
+    { "strange names": "its filer takes keys as paths" },
+  );
+} else skip("SeaweedFS", "weed is not on PATH");
 
 function skip(name: string, reason: string): void {
   console.log(`skipped: object store contract against ${name}: ${reason}`);

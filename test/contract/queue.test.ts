@@ -4,6 +4,7 @@ import { bullmqQueue } from "../../core/bullmq-queue.ts";
 import { newId } from "../../core/ids.ts";
 import type { Queue } from "../../core/queue.ts";
 import { startRedis, type TestRedis, until } from "../support/redis.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 
 let redis: TestRedis;
 let queue: Queue;
@@ -48,6 +49,61 @@ test("entries come out once, in order, and are gone when acknowledged", async ()
   await reader.acknowledge(first);
   await reader.acknowledge(second);
   expect(await queue.isEmpty(KEY)).toBe(true);
+  await reader.close();
+});
+
+test("entries that are behind come out after all others, in order, and count like them", async () => {
+  const [first, second, plain, more] = [entry(), entry(), entry(), entry()];
+  await queue.add(KEY, { ...first, behind: true });
+  await queue.add(KEY, plain, { ...second, behind: true });
+  expect(await queue.depth(KEY)).toBe(3);
+  expect(await Promise.all([plain, first, second, more].map((one) => queue.ahead(KEY, one)))).toEqual([
+    ...[0, 1, 2, undefined],
+  ]);
+  expect(await queue.has(KEY, first)).toBe(true);
+  const reader = await queue.open(KEY, "run_1");
+  expect(await reader.next()).toEqual(plain);
+  expect(await reader.next()).toEqual(first);
+  await queue.add(KEY, more);
+  await reader.putBack(first);
+  expect(await reader.next()).toEqual(more);
+  expect(await reader.next()).toEqual(first);
+  await Promise.all([plain, first, more].map((one) => reader.acknowledge(one)));
+  expect(await queue.isEmpty(KEY)).toBe(false);
+  expect(await reader.next()).toEqual(second);
+  await reader.acknowledge(second);
+  expect(await queue.isEmpty(KEY)).toBe(true);
+  await reader.close();
+});
+
+test("a queue whose connection breaks at its very first use works afterwards", async () => {
+  const proxy = await startTcpProxy(redis.port, { resp: true });
+  const url = `redis://127.0.0.1:${proxy.port}`;
+  const proxied = bullmqQueue({ url, prefix: `t${prefix++}`, lockMs: 1_000 });
+  const answers = (asked: Promise<unknown>): Promise<boolean> =>
+    asked.then(
+      () => true,
+      () => false,
+    );
+  await until(() => answers(proxied.depth(KEY)), 5_000, "connected");
+  const isInfo = ([name]: Buffer[]) => name?.toString().toLowerCase() === "info";
+  const cut = proxy.afterCommand(isInfo, "cut");
+  const other = "app/first_used_now" as const;
+  await expect(proxied.add(other, entry())).rejects.toMatchObject({ code: "redis_unavailable" });
+  await cut;
+  proxy.heal();
+  await until(() => answers(proxied.add(other, entry())), 5_000, "an entry is added");
+  await proxied.close();
+  await proxy.close();
+});
+
+test("several added at once come out in their order, those already there once", async () => {
+  const entries = [entry(), entry(), entry()];
+  await queue.add(KEY, entries[0]!);
+  await queue.add(KEY, ...entries);
+  const reader = await queue.open(KEY, "run_1");
+  for (const each of entries) expect(await reader.next()).toEqual(each);
+  expect(await reader.next()).toBeUndefined();
   await reader.close();
 });
 

@@ -1,8 +1,10 @@
 /** The promises of StateStore, against a real Redis. */
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { CapacityRequest, NodeFacts } from "../../core/capacity-ledger.ts";
 import { newId } from "../../core/ids.ts";
-import type { InvocationRecord, NewInvocation } from "../../core/invocation.ts";
-import type { CapacityRequest, NodeFacts, StateStore } from "../../core/state-store.ts";
+import type { FunctionKey, InvocationRecord, NewInvocation } from "../../core/invocation.ts";
+import type { StateStore } from "../../core/state-store.ts";
 import { startRedis, type TestRedis, until } from "../support/redis.ts";
 import { connectState } from "../support/state.ts";
 
@@ -55,6 +57,31 @@ describe("accept", () => {
     expect((await state.recovery.find(limits)).outbox).toEqual([]);
   });
 
+  test("offers the call to the runners, with its version, and no call twice", async () => {
+    const told: unknown[] = [];
+    await state.hints.onWork((key, offer) => told.push([key, offer]));
+    const { id } = await state.invocations.accept(call({ version: "7" }), { key: "k", digest: "d" });
+    await state.invocations.accept(call({ version: "7" }), { key: "k", digest: "d" });
+    await state.invocations.enqueued({ key: "b/g", id: "inv_x", generation: 1 });
+    await until(() => told.length > 1, 2_000, "the hints arrive");
+    expect(told).toEqual([
+      ["a/f", { key: "a/f", id, generation: 1, version: "7" }],
+      ["b/g", undefined],
+    ]);
+  });
+
+  test("of several calls says which still need an entry: not the claimed, cancelled and queued ones", async () => {
+    const ids: string[] = [];
+    for (let i = 0; i < 5; i++) ids.push((await state.invocations.accept(call())).id);
+    const entries = ids.map((id) => ({ key: "a/f" as const, id, generation: 1 }));
+    expect(await state.invocations.unclaimed(entries)).toEqual(entries);
+    await state.invocations.claim(entries[0]!, owner);
+    await state.invocations.cancel(ids[1]!);
+    await state.invocations.enqueued(entries[2]!, entries[4]!);
+    expect(await state.invocations.unclaimed(entries)).toEqual([entries[3]]);
+    expect(await state.hints.functionsWithWork()).toEqual(["a/f"]);
+  });
+
   test("answers an idempotency key with the earlier call, and says when the calls differ", async () => {
     const first = await state.invocations.accept(call(), { key: "k", digest: "d" });
     expect(await state.invocations.accept(call(), { key: "k", digest: "d" })).toEqual({
@@ -68,6 +95,13 @@ describe("accept", () => {
 });
 
 describe("claim", () => {
+  test("of a call that is not in the queue yet leaves nothing to enqueue or to check", async () => {
+    const id = await running();
+    expect(await state.recovery.find(limits)).toMatchObject({ outbox: [], queued: [] });
+    expect(await state.invocations.requeue({ id, generation: 1 }, "none", "again")).toMatchObject({ generation: 2 });
+    expect((await state.recovery.find(limits)).outbox).toEqual([{ key: "a/f", id, generation: 2 }]);
+  });
+
   test("goes to exactly one of many runners", async () => {
     const { id } = await state.invocations.accept(call());
     const claims = await Promise.all(
@@ -84,6 +118,44 @@ describe("claim", () => {
     expect(await state.invocations.cancel(id)).toBe("cancelled");
     expect(await state.invocations.claim({ id, generation: 1 }, owner)).toBeUndefined();
     expect(await state.invocations.claim({ id: newId("inv"), generation: 1 }, owner)).toBeUndefined();
+  });
+});
+
+describe("steps of one moment", () => {
+  test("are each a step of their own: some succeed, others are stale, and all waiters are told", async () => {
+    const told: string[] = [];
+    await state.hints.onDone("gwy_1", ({ id }) => told.push(id));
+    const calls = Array.from({ length: 100 }, (_, i) => call({ waiter: "gwy_1", input: Buffer.alloc(i * 10, 120) }));
+    const accepted = await Promise.all(calls.map((one) => state.invocations.accept(one)));
+    expect(accepted.map(({ id }) => id)).toEqual(calls.map(({ id }) => id));
+    const attempts = calls.map(({ id }, i) => ({ id, generation: i % 3 === 0 ? 2 : 1 }));
+    const claims = await Promise.all(attempts.map((attempt) => state.invocations.claim(attempt, owner)));
+    claims.forEach((claim, i) => {
+      expect(claim?.record.input?.length).toBe(i % 3 === 0 ? undefined : i * 10);
+    });
+    const large = {
+      state: "succeeded",
+      result: { encoding: "json", size: 9, inline: Buffer.alloc(70_000, 49) },
+    } as const;
+    const ends = await Promise.all(
+      attempts.map((attempt, i) => state.invocations.finish(attempt, i === 1 ? large : ok, {})),
+    );
+    expect(ends).toEqual(attempts.map(({ generation }) => (generation === 2 ? "stale" : "finished")));
+    const ended = attempts.filter(({ generation }) => generation === 1).map(({ id }) => id);
+    await until(() => told.length === ended.length, 2_000, "all are told");
+    expect(told).toEqual(ended);
+  });
+
+  test("fail alone: one that cannot be done does not undo the others", async () => {
+    const [good, bad] = [call(), call()];
+    const plain = new Redis(redis.url);
+    await plain.set(`t${prefix - 1}:inv:${bad.id}`, "no hash");
+    plain.disconnect();
+    const [first, second, third] = await Promise.allSettled(
+      [good, bad, call()].map((one) => state.invocations.accept(one)),
+    );
+    expect([first!.status, second!.status, third!.status]).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    expect((await state.invocations.get(good.id))?.state).toBe("queued");
   });
 });
 
@@ -223,13 +295,40 @@ describe("capacity", () => {
     const first = ask();
     expect(await state.capacity.book([first])).toMatchObject([{ container: first.container, gpus: [] }]);
     expect(await state.capacity.book([first])).toHaveLength(1);
-    expect(await state.capacity.book([ask(), ask()])).toEqual({ refused: "no cpu: 1 asked, 0 free on nod_1" });
+    expect(await state.capacity.book([ask(), ask()])).toEqual({ refused: "no cpu: 2 asked, 1 free on nod_1" });
     expect(await state.capacity.bookings("nod_1")).toHaveLength(1);
     expect(await state.capacity.book([ask({ cpuMillis: 1, memoryBytes: 2 ** 40 })])).toMatchObject({
       refused: expect.stringContaining("no memory: 1048576 MiB asked"),
     });
     await state.capacity.release("nod_1", [first.container]);
     expect(await state.capacity.book([ask(), ask()])).toHaveLength(2);
+  });
+
+  test("two gangs that each want more than half never hold half each", async () => {
+    await state.capacity.announce({ ...node, cpuMillis: 5000 }, 60_000);
+    const gang = (key: FunctionKey) => Array.from({ length: 3 }, () => ask({ key }));
+    const asked = [gang("a/left"), gang("a/right")];
+    const answers = await Promise.all(asked.map((requests) => state.capacity.book(requests)));
+    const winner = answers.findIndex((one) => !("refused" in one));
+    expect(answers[winner]).toHaveLength(3);
+    expect(answers[1 - winner]).toEqual({ refused: "no cpu: 3 asked, 2 free on nod_1" });
+    expect(await state.capacity.bookings("nod_1")).toHaveLength(3);
+    // Asked again, what was booked is told; when it is released, the other has its turn.
+    expect(await state.capacity.book(asked[winner]!)).toHaveLength(3);
+    await state.capacity.release(
+      "nod_1",
+      asked[winner]!.map(({ container }) => container),
+    );
+    expect(await state.capacity.book(asked[1 - winner]!)).toHaveLength(3);
+  });
+
+  test("books the GPUs of a gang together, each to one of its containers", async () => {
+    await state.capacity.announce(node, 60_000);
+    const gang = (count: number) =>
+      Array.from({ length: 2 }, () => ask({ gpu: { model: "A100", count }, cpuMillis: 1 }));
+    expect(await state.capacity.book(gang(2))).toEqual({ refused: "no A100 free: 4 asked, 2 free on nod_1" });
+    const booked = await state.capacity.book(gang(1));
+    expect(Array.isArray(booked) && booked.map(({ gpus }) => gpus)).toEqual([["GPU-1"], ["GPU-2"]]);
   });
 
   test("gives each GPU to one container and names who holds them", async () => {
@@ -242,7 +341,7 @@ describe("capacity", () => {
     }
     expect(uuids.sort()).toEqual(["GPU-1", "GPU-2"]);
     expect(await state.capacity.book([ask({ gpu, cpuMillis: 1 })])).toEqual({
-      refused: "no A100 free: 1 asked, 0 free on nod_1, held by bert/train",
+      refused: "no A100 free: 1 asked, 0 free on nod_1, 2 held by bert/train",
     });
   });
 

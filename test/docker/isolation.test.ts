@@ -18,6 +18,7 @@ import {
   helperCommand,
   installFirewall,
   localCommand,
+  nodeNetworks,
   removeFirewall,
 } from "../../runner/engine/firewall.ts";
 import { baseImageForTests, builderOptionsForTests, testIdentity, whyNoDocker } from "./fixture.ts";
@@ -144,6 +145,31 @@ describe.skipIf(reason)("docker engine isolates", () => {
     expect(output.trim().split("\n")).toEqual(targets.map((target) => `${target} closed`));
   });
 
+  test("a gang with network none reaches its own containers, but neither host, nor names; nobody else reaches it", async () => {
+    const server = createServer((_request, response) => response.end("host"));
+    await new Promise<void>((resolve) => server.listen(0, "0.0.0.0", resolve));
+    const { port } = server.address() as AddressInfo;
+    const gang = newId("gng");
+    const first = await start(["python", "-m", "http.server", "8000"], { gang });
+    const address = await engine.addressOf(first.id);
+    const gateway = address.replace(/\d+$/, "1");
+    const targets = [`${address}:8000`, `${gateway}:${port}`, "169.254.169.254:80", "deb.debian.org:80"];
+    await expect
+      .poll(async () => (await run(CONNECT, [targets[0]!], { gang })).output, { timeout: 20_000 })
+      .toContain("open");
+    const { output } = await run(CONNECT, targets, { gang });
+    expect(output.trim().split("\n")).toEqual(targets.map((target, i) => `${target} ${i === 0 ? "open" : "closed"}`));
+    const strangers = [{ gang: newId("gng") }, { network: "egress" as const }, {}];
+    const answers = await Promise.all(strangers.map((stranger) => run(CONNECT, [targets[0]!], stranger)));
+    for (const answer of answers) expect(answer.output).toBe(`${targets[0]} closed\n`);
+    server.close();
+    for (const id of started.splice(0)) await engine.remove(id);
+    await engine.endGang();
+    const docker = await dockerClient()();
+    const left = await docker.listNetworks({ filters: { label: [`fabric.id=${options.fabric}`, "fabric.gang"] } });
+    expect(left).toEqual([]);
+  });
+
   test("egress resolves names and reaches a public address", async (context) => {
     const target = "deb.debian.org:80";
     const here = await runCommand("python3", ["-c", CONNECT, target]);
@@ -203,10 +229,12 @@ describe.skipIf(reason)("docker engine isolates", () => {
     const network = {
       name: "",
       bridge: "fab-helper",
+      gangBridges: "fghelper-",
       forwardChain: "FABRIC-FWD-helper",
       inputChain: "FABRIC-IN-helper",
     };
     const run = helperCommand(docker, ref);
+    expect(await nodeNetworks(run, network)).toEqual(await nodeNetworks(localCommand, network));
     await installFirewall(run, network, { resolvers: ["9.9.9.9"], allow: ["10.1.0.0/16"], attached: [] });
     try {
       expect(await firewallStands(run, network)).toBe(true);

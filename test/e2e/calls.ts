@@ -42,6 +42,17 @@ export function callsSuite(engine: "docker" | "process"): void {
       expect((await fabric.call("big", { size: 20_000 })).body).toHaveLength(20_000);
     });
 
+    test("a generator's values come as they are yielded, and are there to be read again", async () => {
+      const headers = { accept: "application/x-ndjson" };
+      const body = JSON.stringify({ n: 2000, size: 1000 });
+      const reply = await fabric.fetch("/f/probe/counts", { method: "POST", body, headers });
+      const again = await fabric.fetch(`/v1/invocations/${reply.headers.get("fabric-invocation")}/events`, { headers });
+      for (const text of await Promise.all([reply.text(), again.text()])) {
+        const lines = text.split("\n").filter((line) => line.startsWith('{"type":"chunk"'));
+        expect(lines.map((line) => JSON.parse(line).value.n)).toEqual(Array.from({ length: 2000 }, (_, i) => i));
+      }
+    });
+
     test("respond-async, status, result and a wait that ends early", async () => {
       const id = await fabric.spawn("nap", { seconds: 0.5 });
       expect(["queued", "running"]).toContain((await fabric.record(id)).state);

@@ -34,8 +34,9 @@ def answer() -> list:
     return [${answer}, os.getpid()]
 
 @app.function(timeout=60, scaledown_window=1)
-def nap(seconds: float) -> int:
-    time.sleep(seconds)
+def held(gate: str) -> int:
+    while not os.path.exists(gate):
+        time.sleep(0.01)
     return ${answer}
 
 inside = 0
@@ -105,15 +106,17 @@ test("min_containers are there before the first call, stay without calls, and go
 
 test("a running call of the old version ends while new calls go to the new one", async () => {
   expect(await deploy("moves", 1)).toBe("1");
-  const old = await spawn("moves/nap", { seconds: 5 });
+  const gate = join(folder, "gate");
+  const old = await spawn("moves/held", { gate });
   await until(async () => (await fabric.record(old)).state === "running", 30_000, "it runs");
   expect(await deploy("moves", 2)).toBe("2");
-  expect(await call("moves/nap", { seconds: 0 })).toBe(2);
+  expect(await call("moves/held", { gate: folder })).toBe(2);
   expect(await fabric.record(old)).toMatchObject({ state: "running", version: "1" });
+  await writeFile(gate, "");
   expect(await fabric.ended(old)).toMatchObject({ state: "succeeded", attempts: 1, version: "1" });
   const { result } = (await (await fabric.fetch(`/v1/invocations/${old}/result`)).json()) as any;
   expect(result).toBe(1);
-  await count("moves/nap", 0);
+  await count("moves/held", 0);
 });
 
 test("max_inputs: two inputs are in one container at the same time", async () => {

@@ -67,6 +67,25 @@ describe.skipIf(noDocker)(`faults of containers${noDocker ? ` (${noDocker})` : "
     expect(body.error).toMatchObject({ code: "out_of_memory", fault: "user" });
   });
 
+  const faults = async (fn: string, body: object) => {
+    const reply = await fabric.fetch(`/f/faults/${fn}`, { method: "POST", body: JSON.stringify(body) });
+    return { status: reply.status, body: (await reply.json()) as any };
+  };
+
+  test("too much memory in a child process whose end the function handles is no failure of the call", async () => {
+    await fabric.json("deploy", "test/apps/faults.py");
+    expect(await faults("hoards", { in_child: true })).toEqual({ status: 200, body: "the child was killed" });
+    expect((await faults("hoards", {})).body.error).toMatchObject({ code: "out_of_memory", fault: "user" });
+  });
+
+  test("a function that ignores signals and exceptions is ended with its container, soon after its timeout", async () => {
+    const { status, body } = await faults("stubborn", {});
+    expect({ status, code: body.error.code }).toEqual({ status: 500, code: "timed_out" });
+    const label = `label=fabric.function=stubborn`;
+    const left = async () => (await docker("ps", "-q", "--filter", label)).stdout.trim();
+    await until(async () => (await left()) === "", 10_000, "its container is gone");
+  });
+
   test("a module that does not import in the container is told with its traceback", async () => {
     const file = join(folder, "broken.py");
     await writeFile(file, BROKEN);

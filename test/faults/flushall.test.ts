@@ -36,6 +36,8 @@ test("apps, versions, tokens and checkpoints outlive a FLUSHALL, and calls work"
   const trained = await fabric.spawn("trains", { epochs: 2, series: "kept" });
   expect(await fabric.ended(trained)).toMatchObject({ state: "succeeded" });
 
+  expect((await fabric.cli("checkpoint", "tag", "kept:0", "production")).code).toBe(0);
+
   await flushAll();
 
   await until(async () => (await add(token, 41)).ok, 30_000, "the colleague's token is known and a call is answered");
@@ -45,6 +47,7 @@ test("apps, versions, tokens and checkpoints outlive a FLUSHALL, and calls work"
   expect((await fabric.cli("token", "list")).stdout).toContain(id);
   const kept = (await (await fabric.fetch("/v1/checkpoints/kept")).json()) as any;
   expect(kept.checkpoints.map((one: any) => one.metrics.epoch)).toEqual([0, 1]);
+  expect(kept.tags).toMatchObject([{ name: "production", step: 0 }]);
 
   const again = await fabric.spawn("trains", { epochs: 3, series: "kept" });
   expect(await fabric.ended(again)).toMatchObject({ state: "succeeded" });

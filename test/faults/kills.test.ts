@@ -5,7 +5,7 @@ import { until } from "../support/redis.ts";
 
 let fabric: TestFabric;
 beforeAll(async () => {
-  fabric = await startFabric({ engine: "process", env: { FABRIC_LEASE_MS: "3000" } });
+  fabric = await startFabric({ engine: "process", env: { FABRIC_LEASE_MS: "5000" } });
   await fabric.json("deploy", "test/apps/probe.py");
   await fabric.call("nap", { seconds: 0 });
 });
@@ -83,7 +83,7 @@ test("a runner restarted in mid-training goes on in the series that was chosen, 
 });
 
 test("a runner that is gone for longer than its lease is fenced: the call runs again, one result", async () => {
-  const id = await fabric.spawn("nap", { seconds: 8 });
+  const id = await fabric.spawn("nap", { seconds: 12 });
   await until(async () => (await fabric.record(id)).state === "running", 20_000, "it runs");
   const runner = await fabric.pid("runner");
   process.kill(runner, "SIGSTOP");
@@ -93,12 +93,12 @@ test("a runner that is gone for longer than its lease is fenced: the call runs a
 });
 
 test("a Redis outage longer than a lease does not fence running work", async () => {
-  const id = await fabric.spawn("nap", { seconds: 9 });
+  const id = await fabric.spawn("nap", { seconds: 11 });
   await until(async () => (await fabric.record(id)).state === "running", 20_000, "it runs");
   const redis = await fabric.pid("redis");
   process.kill(redis, "SIGSTOP");
   const stopped = performance.now();
-  await until(() => performance.now() - stopped > 5_000, 10_000, "a lease and a half passes");
+  await until(() => performance.now() - stopped > 7_500, 15_000, "a lease and a half passes");
   process.kill(redis, "SIGCONT");
   expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", attempts: 1 });
 });

@@ -54,7 +54,15 @@ class Runner:
     """Writes `code` as the bundle's module `user` and runs its function `f`."""
 
     def __init__(
-        self, folder: Path, code: str = "", *, slots: int = 1, is_async: bool = False, entry: dict | None = None
+        self,
+        folder: Path,
+        code: str = "",
+        *,
+        slots: int = 1,
+        is_async: bool = False,
+        entry: dict | None = None,
+        retry: dict | None = None,
+        more: dict | None = None,
     ):
         self.bundle = folder / "bundle"
         self.scratch = folder / "scratch"
@@ -68,10 +76,18 @@ class Runner:
             "container": "con_test",
             "bundle": str(self.bundle),
             "scratch": str(self.scratch),
-            "function": {"name": "f", "entry": entry or {"module": "user", "qualname": "f"}, "is_async": is_async},
+            "function": {
+                "name": "f",
+                "entry": entry or {"module": "user", "qualname": "f"},
+                "is_async": is_async,
+                "retry": retry,
+                **(more or {}),
+            },
             "slots": slots,
         }
         self.logs: list[tuple[str | None, str, str]] = []
+        #: Lines the shim said it had dropped.
+        self.lost = 0
         self.connection: Connection | None = None
         self._listener: socket.socket | None = None
         self.process: subprocess.Popen | None = None
@@ -88,9 +104,16 @@ class Runner:
         self._listener.bind(self.path)
         self._listener.listen(1)
 
-    def boot(self, *, python: str = sys.executable, flags: tuple[str, ...] = (), env: dict | None = None) -> Runner:
+    def boot(
+        self,
+        *,
+        python: str = sys.executable,
+        flags: tuple[str, ...] = (),
+        env: dict | None = None,
+        module: str = "fabric_sdk._shim",
+    ) -> Runner:
         self.process = subprocess.Popen(
-            [python, *flags, "-m", "fabric_sdk._shim"],
+            [python, *flags, "-m", module],
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": f"{SDK}{os.pathsep}{SITE}",
@@ -148,6 +171,7 @@ class Runner:
             header, body = frame
             if header["type"] == "log" and "log" not in kinds:
                 self.logs.append((header.get("id"), header["source"], body.decode()))
+                self.lost += header.get("lost", 0)
                 continue
             assert header["type"] in kinds, (header, body[:200])
             return header, body
@@ -160,11 +184,21 @@ class Runner:
     def printed(self, source: str = "stdout", id: str | None = None) -> str:
         return "".join(text for name, from_source, text in self.logs if from_source == source and id in (None, name))
 
-    def input(self, *args, id: str | None = None, accept_pickle: bool = False, pickled: bool = False, **kwargs) -> dict:
+    def input(
+        self,
+        *args,
+        id: str | None = None,
+        method: str | None = None,
+        accept_pickle: bool = False,
+        pickled: bool = False,
+        **kwargs,
+    ) -> dict:
         self._count += 1
         name = {"id": id or f"inv_{self._count}", "generation": 1}
         body = pickle.dumps((args, kwargs)) if pickled else json.dumps({"args": args, "kwargs": kwargs}).encode()
         header = {"encoding": "pickle" if pickled else "json", "accept_pickle": accept_pickle, "timeout_ms": 60_000}
+        if method is not None:
+            header["method"] = method
         self.connection.send({"type": "input", **name, **header}, body)
         return name
 
@@ -192,9 +226,9 @@ class Runner:
     def request(self) -> dict:
         return self.expect("request")[0]
 
-    def reply(self, request: dict, value=None, error: dict | None = None) -> None:
+    def reply(self, request: dict, value=None, error: dict | None = None, body: bytes = b"") -> None:
         answer = {"ok": False, "error": error} if error else {"ok": True, "value": value}
-        self.connection.send({"type": "reply", "request": request["request"], **answer})
+        self.connection.send({"type": "reply", "request": request["request"], **answer}, body)
 
     def send_stream(self, number: int, data: bytes, *, piece: int = 256 * 1024) -> None:
         """Opens a stream and sends as credit allows."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import pickle
 import re
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,11 +24,13 @@ from fabric_sdk._client.config import Target, target
 from fabric_sdk._client.http import Http
 from fabric_sdk.errors import CLASS_OF_CODE
 
+from runner import SDK
+
 
 class Gateway:
     """`answers` holds functions of the request, used in turn; the last one is kept."""
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.requests, self.answers, self.connections = [], [], set()
         outer = self
 
@@ -55,7 +62,7 @@ class Gateway:
             def log_message(self, *args):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
@@ -87,7 +94,7 @@ def test_a_call_sends_plain_values_as_json(gateway):
     assert json.loads(request["body"]) == {"args": [1, "a"], "kwargs": {"key": [None]}}
     headers = request["headers"]
     assert headers["Content-Type"] == "application/json" and headers["Fabric-Body"] == "call"
-    assert headers["Authorization"] == "Bearer secret" and headers["Fabric-Accept"] == "pickle"
+    assert headers["Authorization"] == "Bearer secret" and headers["Fabric-Accept"] == "pickle, redirect"
     assert re.fullmatch(r"3\.\d+", headers["Fabric-Python"]) and headers["Prefer"] == "wait=60"
     assert len(headers["Idempotency-Key"]) == 36
 
@@ -198,6 +205,62 @@ def test_dropped_connections_and_503_are_repeated_with_the_same_key(gateway):
     assert len(gateway.requests) == 3 and len({r["headers"]["Idempotency-Key"] for r in gateway.requests}) == 1
 
 
+def turned_away(seconds="1", **headers):
+    told = {"error": {"code": "queue_full", "message": "full", "retryable": True, "fault": "user"}}
+    return 429, {"Retry-After": seconds, **headers}, told
+
+
+def test_who_is_turned_away_comes_back_when_told_to(gateway):
+    pauses = []
+    http = Http(Target(gateway.url, "t"), pause=pauses.append)
+    gateway.answers = [turned_away("3"), done(1)]
+    assert http.request("POST", "/f/a/f").status == 200
+    assert len(pauses) == 1 and 3 <= pauses[0] <= 3.6
+    gateway.answers = [turned_away("61")]
+    assert http.request("POST", "/f/a/f").status == 429 and len(pauses) == 1
+    gateway.answers = [turned_away(**{"Fabric-Invocation": "inv_1"})]
+    assert http.request("POST", "/f/a/f").status == 429 and len(pauses) == 1
+
+
+def test_a_quota_is_waited_for_and_then_told(gateway):
+    told = {"code": "quota_exceeded", "message": "full", "retryable": True, "fault": "user"}
+    told["details"] = {"limit": "rate"}
+    gateway.answers = [(429, {"Retry-After": "0"}, {"error": told}), done(1)]
+    assert f.remote() == 1
+    gateway.answers = [(429, {"Retry-After": "3600"}, {"error": told})]
+    with pytest.raises(fabric.QuotaExceededError, match="full") as caught:
+        f.remote()
+    assert caught.value.code == "quota_exceeded" and caught.value.details["limit"] == "rate"
+
+
+def test_a_call_outlasts_its_gateway_however_long_it_had_waited(monkeypatch):
+    monkeypatch.setattr(http_module, "REFUSED_PATIENCE_S", 0.0)
+    now, turns = [1000.0], []
+    monkeypatch.setattr(http_module.time, "monotonic", lambda: now[0])
+    first, second = Gateway(), None
+
+    def dies(request):
+        now[0] += 50
+
+    def pause(seconds):
+        nonlocal second
+        now[0] += seconds
+        turns.append(seconds)
+        if len(turns) == 1:
+            first.server.shutdown()
+            first.server.server_close()
+        elif len(turns) == 3:
+            second = Gateway(first.server.server_port)
+            second.answers = [(503, {}, {"error": {"message": "starting"}}), done(7)]
+
+    first.answers = [dies]
+    http = Http(Target(first.url, "t"), pause=pause)
+    assert http.request("POST", "/f/a/f", headers={"Idempotency-Key": "k"}).status == 200
+    assert [len(first.requests), len(second.requests), len(turns)] == [1, 2, 4]
+    second.server.shutdown()
+    second.server.server_close()
+
+
 def test_patience_ends():
     clock = [0.0]
     http = Http(Target("http://127.0.0.1:1", "t"), pause=lambda s: clock.append(s))
@@ -257,7 +320,9 @@ def test_config_file_and_environment(monkeypatch, tmp_path):
     assert target() == Target("http://other:2", "t")
 
 
-def test_checkpoints_are_downloaded_and_checked(gateway):
+def test_checkpoints_are_downloaded_and_checked(gateway, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
     def listed(acc, step):
         return {"step": step, "metrics": {"acc": acc}, "files": [
             {"path": "sub/m", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}]}  # fmt: skip
@@ -279,6 +344,98 @@ def test_checkpoints_are_downloaded_and_checked(gateway):
     assert caught.value.code == "checkpoint_not_found"
 
 
+def test_a_downloaded_checkpoint_goes_with_its_process(gateway, tmp_path):
+    listed = {"step": 1, "metrics": {}, "files": [
+        {"path": "m", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}]}  # fmt: skip
+    gateway.answers = [
+        lambda request: (200, {}, {"checkpoints": [listed]} if request["path"].endswith("/s") else b"abc")
+    ]
+    script = (
+        "import fabric_sdk as f, os; c = f.Checkpoint.load('s')\n"
+        "if os.fork() == 0: raise SystemExit\n"
+        "os.wait(); print(open(c.path + '/m').read(), c.path)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": SDK, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.stdout.startswith(f"abc {tmp_path}"), ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tag_is_loaded_by_its_name(gateway, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gateway.answers = [lambda request: (200, {}, {"step": 2, "metrics": {}, "files": []})]
+    assert fabric.Checkpoint.load("s:production").step == 2
+    assert gateway.requests[-1]["path"] == "/v1/checkpoints/s/production"
+    for wrong in ("s:a/b", "s:", "s:a:b"):
+        with pytest.raises(fabric.InvalidError, match="SERIES:TAG"):
+            fabric.Checkpoint.load(wrong)
+    with pytest.raises(fabric.InvalidError, match="names a checkpoint already"):
+        fabric.Checkpoint.load("s:production", 3)
+
+
+def test_metadata_lies_beside_the_files_until_they_are_saved(tmp_path):
+    import pickle
+
+    one = fabric.Checkpoint.from_directory(tmp_path)
+    assert one.get_metadata() == {}
+    one.set_metadata({"a": 1})
+    one.update_metadata({"b": [2]})
+    assert one.get_metadata() == {"a": 1, "b": [2]}
+    copied = one.to_directory(tmp_path / "copy")
+    assert fabric.Checkpoint(copied).get_metadata() == {"a": 1, "b": [2]}
+    temporary = one.to_directory()
+    assert Path(temporary, ".metadata.json").exists()
+    shutil.rmtree(temporary)
+    again = pickle.loads(pickle.dumps(one))
+    assert again == one and again.path == str(tmp_path)
+    saved = fabric.Checkpoint(tmp_path, "s", 3)
+    assert saved != one and repr(saved) == "Checkpoint(s:3)" and saved in {pickle.loads(pickle.dumps(saved))}
+    with pytest.raises(fabric.InvalidError, match="saved already"):
+        saved.set_metadata({})
+    shutil.rmtree(tmp_path / "copy")
+    with pytest.raises(fabric.InvalidError, match="only a checkpoint that"):
+        print(_gone(tmp_path).path)
+
+
+def _gone(tmp_path):
+    import pickle
+
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    pickled = pickle.dumps(fabric.Checkpoint(folder))
+    folder.rmdir()
+    return pickle.loads(pickled)
+
+
 def test_train_outside_a_function_says_so():
     with pytest.raises(fabric.InvalidError, match=r"train.report\(\) works inside a function"):
         fabric.train.report({"a": 1})
+
+
+def test_ctrl_c_in_a_call_says_in_one_line_that_it_goes_on(gateway):
+    asked = threading.Event()
+
+    def pending(request):
+        if request["method"] == "GET":
+            asked.set()
+            threading.Event().wait(5)
+        return (202, {}, {"id": "inv_1", "state": "running"})
+
+    gateway.answers = [pending]
+    script = subprocess.Popen(
+        [sys.executable, "-c", "import fabric_sdk as f; f.Function.from_name('a', 'f').remote()"],
+        env={**os.environ, "PYTHONPATH": SDK},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert asked.wait(30)
+    script.send_signal(signal.SIGINT)
+    assert script.communicate(timeout=30)[1] == (
+        "interrupted: inv_1 goes on; `fabric invocation cancel inv_1` ends it\n"
+    )
+    assert script.returncode == -signal.SIGINT

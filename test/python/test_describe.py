@@ -82,6 +82,12 @@ def test_functions_of_other_modules_keep_their_module(write):
     assert told["app"] == "main" and told["functions"][0]["entry"] == {"module": "parts", "qualname": "g"}
 
 
+def test_apps_of_other_modules_may_be_imported_beside_the_files_own(write):
+    write("import fabric_sdk as fabric\napp = fabric.App('parts')\n@app.function()\ndef g(): pass", "parts.py")
+    mine = "import fabric_sdk as fabric\nmine = fabric.App('mine')\n@mine.function()\ndef f(): pass"
+    assert describe(write(f"from parts import app, g\n{mine}", "main.py"))["app"] == "mine"
+
+
 def test_what_no_import_leads_to_travels_by_value(write):
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     path = write(
@@ -126,7 +132,12 @@ def test_by_value_needs_the_same_python(write):
         ("import fabric_sdk as f\napp = f.App('a', memroy=1)", "app_import_failed", "did you mean memory?"),
         ("x = 1", "app_not_defined", "no fabric.App"),
         ("import fabric_sdk as f\napp = f.App('a')", "app_not_defined", "no function"),
-        ("import fabric_sdk as f\na = f.App('a'); b = f.App('b')", "app_not_defined", "2 apps"),
+        ("import fabric_sdk as f\na = f.App('a'); b = f.App('b')", "app_not_defined", "2 apps: a (a), b (b)"),
+        (
+            "import fabric_sdk as f\napp = f.App('a'); other = f.App()",
+            "app_not_defined",
+            "app (a), other (without a name)",
+        ),
         (
             "import fabric_sdk as f\napp = f.App('a')\n@app.function()\ndef g(): 1\n@app.function()\ndef g(): 2",
             "function_duplicate",

@@ -36,7 +36,8 @@ def test_the_shim_handles_every_message_to_it():
     from fabric_sdk._shim.__main__ import Shim
 
     handled = {*Shim("unused").link.handlers, "start", "ack", "reply"}
-    assert {file.stem for file in FOLDER.glob("to-shim/*.json")} <= handled
+    handled |= {"launch", "halt"}  # test_shim_gang.py
+    assert {file.stem.partition("-")[0] for file in FOLDER.glob("to-shim/*.json")} <= handled
 
 
 def shape(value):
@@ -61,7 +62,14 @@ def test_what_a_real_shim_says_has_the_golden_shapes(runner):
         "  if what == 'print': print('epoch 1')\n"
         "  if what == 'save':\n    os.mkdir('d')\n"
         "    fabric.train.report({'accuracy': 0.9, 'loss': 0.1}, fabric.Checkpoint.from_directory('d'), step=4)\n"
+        "  if what == 'behind':\n    os.mkdir('e')\n"
+        "    fabric.train.series('s', num_to_keep=2, checkpoint_score_attribute='loss', checkpoint_score_order='min')\n"
+        "    fabric.train.report_behind({'accuracy': 0.9, 'loss': 0.1}, fabric.Checkpoint.from_directory('e'))\n"
         "  if what == 'large': return 'x' * 300000\n"
+        "  if what == 'call': return fabric.Function.from_name('bert', 'embed').remote('hi')\n"
+        "  if what == 'get': return fabric.Invocation.from_id('inv_1').get(timeout=5)\n"
+        "  if what == 'status': return fabric.Invocation.from_id('inv_1').status()\n"
+        "  if what == 'cancel': return fabric.Invocation.from_id('inv_1').cancel()\n"
         "  return {'digit': 7}",
         boot=False,
     )
@@ -82,6 +90,18 @@ def test_what_a_real_shim_says_has_the_golden_shapes(runner):
     same_shape(request, "request")
     r.reply(request, {"step": 4})
     r.outcome()
+    r.input("behind")
+    r.reply(r.request(), {"series": "s", "next_step": 0})
+    request = r.request()
+    same_shape(request, "request-behind")
+    r.reply(request, {"step": 0})
+    r.outcome()
+    for what, name in (("call", "call"), ("get", "outcome"), ("status", "status"), ("cancel", "cancel")):
+        r.input(what)
+        request = r.request()
+        same_shape(request, f"request-{name}")
+        r.reply(request, error={"code": "internal", "message": "no"})
+        r.outcome()
     r.input("large")
     header = r.expect("result")[0]
     same_shape(r.expect("stream.open")[0], "stream.open")

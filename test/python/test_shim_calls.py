@@ -169,11 +169,6 @@ def test_decorated_functions_are_found_below_their_decorator(runner):
     assert r.call(4) == 4
 
 
-def test_remote_calls_inside_functions_say_that_they_are_not_there_yet(runner):
-    r = runner("import fabric_sdk as fabric\ndef f(): fabric.Function.from_name('a', 'b').remote(1)")
-    assert "not available" in r.failure()[0]["message"]
-
-
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -189,6 +184,16 @@ def test_a_module_that_does_not_import_ends_the_shim_with_78(runner, text, expec
     header, _ = r.expect("import_failed")
     assert expected in header["message"] and "importlib" not in header["traceback"]
     assert r.exit_code() == 78
+
+
+def test_modules_are_there_before_the_users_own(runner):
+    code = "import sys\nthere = 'wave' in sys.modules\ndef f(): return there"
+    r = runner(code, more={"preload": ["wave"]})
+    r.input()
+    assert r.expect("result")[1] == b"true"
+    r = runner(code, more={"preload": ["nothing_of_this_name"]}, boot=False)
+    r.boot()
+    assert "nothing_of_this_name" in r.expect("import_failed")[0]["message"]
 
 
 def test_what_a_module_prints_while_imported_is_logged(runner):

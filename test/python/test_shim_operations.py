@@ -67,6 +67,125 @@ def test_series_and_context(runner):
     assert r.outcome()[1] == f'["digits",6,"{name["id"]}",1,1]'.encode()
 
 
+BEHIND = """
+import os, time, fabric_sdk as fabric
+def save(**options):
+    os.makedirs('out', exist_ok=True)
+    open('out/model.bin', 'wb').write(b'weights')
+    return fabric.train.report_behind({'loss': 1}, fabric.Checkpoint.from_directory('out'), **options)
+def f(what='save'):
+    fabric.train.series('s', num_to_keep=2, checkpoint_score_attribute='loss', checkpoint_score_order='min')
+    saved = save(give=what == 'give')
+    if what == 'save': open('out/model.bin', 'wb').write(b'changed')
+    if what == 'raise': raise ValueError('later')
+    if what == 'next': return [fabric.train.report({'a': 1}), fabric.train.report({'a': 2})]
+    if what == 'again': save()
+    return [saved.done(), saved.cancel(), os.path.exists('out')]
+"""
+
+
+def begin_behind(r, what):
+    r.input(what=what)
+    r.reply(r.request(), {"series": "s", "next_step": 0})
+    request = r.request()
+    assert request["operation"]["behind"] is True
+    assert request["operation"]["keep"] == {"num_to_keep": 2, "attribute": "loss", "order": "min"}
+    return request, r.scratch / request["operation"]["directory"]
+
+
+def test_a_save_behind_hands_over_a_copy_and_the_end_waits_for_it(runner):
+    r = runner(BEHIND)
+    request, folder = begin_behind(r, "save")
+    assert (folder / "model.bin").read_bytes() == b"weights"
+    r.reply(request, {"step": 0})
+    assert r.outcome()[1] == b"[false,false,true]"
+    assert not folder.exists()
+
+
+def test_a_rank_without_files_does_not_wait_for_those_of_the_others(runner):
+    r = runner(
+        "import fabric_sdk as fabric\n"
+        "def f():\n  saved = fabric.train.report_behind({'loss': 1}, None)\n  return [saved.done(), saved.result()]"
+    )
+    r.input()
+    request = r.request()
+    assert request["operation"] == {"op": "report", "metrics": {"loss": 1}, "behind": True}
+    r.reply(request, {"step": 3})
+    assert r.outcome()[1] == b"[false,3]"
+
+
+def test_files_that_are_given_are_not_copied(runner):
+    r = runner(BEHIND)
+    request, folder = begin_behind(r, "give")
+    assert (folder / "model.bin").read_bytes() == b"weights"
+    r.reply(request, {"step": 0})
+    assert r.outcome()[1] == b"[false,false,false]"
+
+
+def test_a_save_behind_that_fails_fails_the_function_at_its_end(runner):
+    r = runner(BEHIND)
+    request, folder = begin_behind(r, "save")
+    r.reply(request, error={"code": "checkpoint_exists", "message": "step 3 is committed"})
+    assert "checkpoint_exists" in r.outcome()[0]["error"]["message"]
+    assert not folder.exists()
+
+
+def test_a_function_that_raises_is_told_of_when_what_it_saved_is_stored(runner):
+    r = runner(BEHIND)
+    request, folder = begin_behind(r, "raise")
+    assert folder.exists()
+    r.reply(request, {"step": 0})
+    assert "later" in r.outcome()[0]["error"]["message"]
+    assert not folder.exists()
+
+
+def test_metrics_are_reported_while_a_checkpoint_is_saved(runner):
+    r = runner(BEHIND)
+    request, _ = begin_behind(r, "next")
+    first = r.request()
+    assert "directory" not in first["operation"] and first["operation"]["keep"]
+    r.reply(first, {"step": 1})
+    second = r.request()
+    r.reply(second, {"step": 2})
+    r.reply(request, {"step": 0})
+    assert r.outcome()[1] == b"[1,2]"
+
+
+def test_the_next_save_waits_for_the_one_behind_and_raises_what_became_of_it(runner):
+    r = runner(BEHIND)
+    request, _ = begin_behind(r, "again")
+    r.reply(request, error={"code": "storage_unavailable", "message": "S3 is away"})
+    assert "S3 is away" in r.outcome()[0]["error"]["message"]
+    request, _ = begin_behind(r, "again")
+    r.reply(request, {"step": 0})
+    again = r.request()
+    r.reply(again, {"step": 1})
+    assert r.outcome()[1] == b"[true,false,true]"
+
+
+def test_a_saved_checkpoint_travels_by_its_name(runner):
+    import json
+    import pickle
+
+    code = RESTORE + (
+        "def f(given=None):\n"
+        "    if given is None: return fabric.train.get_checkpoint()\n"
+        "    return [given.series, given.step, sorted(os.listdir(given.path)), given.get_metadata()]\n"
+    )
+    r = runner(code)
+    r.input(accept_pickle=True)
+    files(r, r.request(), {"a": 4})
+    header, body = next_outcome(r)
+    assert header["encoding"] == "pickle"
+    given = pickle.loads(body)
+    assert (given.series, given.step, dict(given.metrics)) == ("s", 3, {"acc": 1})
+    r.input(given, pickled=True)
+    request = r.request()
+    assert request["operation"] == {"op": "restore", "series": "s", "step": 3}
+    files(r, request, {"a": 4})
+    assert json.loads(next_outcome(r)[1]) == ["s", 3, ["a"], {}]
+
+
 RESTORE = """
 import os, fabric_sdk as fabric
 def f(**options):
@@ -123,6 +242,15 @@ def test_the_best_checkpoint_is_asked_for_by_metric(runner):
     r.reply(request, None)
     error = r.outcome()[0]["error"]
     assert error["type"] == "fabric_sdk.errors.NotFoundError" and "checkpoint_not_found" in error["message"]
+
+
+def test_a_tag_is_asked_for_by_its_name(runner):
+    r = runner(RESTORE)
+    r.input(series="bert-imdb:production")
+    request = r.request()
+    assert request["operation"] == {"op": "restore", "series": "bert-imdb", "at": "production"}
+    files(r, request, {"a": 4})
+    assert next_outcome(r)[0]["type"] == "result"
 
 
 def test_none_before_the_first_checkpoint(runner):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 
 def test_output_arrives_before_the_result_under_its_input(runner):
     r = runner(
@@ -87,3 +89,25 @@ def test_the_shims_own_complaints_go_to_the_containers_stderr(runner):
     r.ready()
     r.process.kill()
     assert "unknown frame type 'surprise'" in r.process.stdout.read().decode()
+
+
+def test_output_that_no_runner_took_in_time_is_counted(runner, tmp_path):
+    r = runner(
+        "import os\n"
+        "def f(go, done):\n"
+        "  while not os.path.exists(go): pass\n"
+        "  for i in range(30000): print(f'{i:05} ' + 'x' * 94)\n"
+        "  open(done, 'w').close()"
+    )
+    go, done = tmp_path / "go", tmp_path / "done"
+    name = r.input(str(go), str(done))
+    r.lose()
+    go.touch()
+    deadline = time.monotonic() + 20
+    while not done.exists():
+        assert time.monotonic() < deadline
+    r.come_back()
+    r.outcome()
+    kept = r.printed("stdout", name["id"]).count("\n")
+    assert kept > 5000 and r.lost > 5000
+    assert kept + r.lost == 30000

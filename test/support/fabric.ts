@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort, until } from "./redis.ts";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export type Child = "redis" | "s3" | "gateway" | "runner";
 
 export interface CliResult {
@@ -39,13 +39,26 @@ export interface TestFabric {
   pid(child: Child): Promise<number>;
   /** SIGKILL, and resolves when the supervisor has started another one and the gateway is ready. */
   kill9(child: Child): Promise<void>;
+  /** Another runner, as another node of this fabric, until the fabric is closed; resolves when it is ready. */
+  addNode(id: string, env: NodeJS.ProcessEnv): Promise<TestNode>;
+  close(): Promise<void>;
+}
+
+export interface TestNode {
+  id: string;
+  /** SIGKILL: the node is lost. */
+  kill9(): Promise<void>;
+  /** SIGTERM, unless it has ended already. */
   close(): Promise<void>;
 }
 
 export async function startFabric(options: {
   engine: "docker" | "process";
   env?: NodeJS.ProcessEnv;
+  /** Whose functions `call` and `spawn` name. */
+  app?: string;
 }): Promise<TestFabric> {
+  const app = options.app ?? "probe";
   const home = await mkdtemp(join(tmpdir(), "fab-"));
   const dataDir = join(home, "d");
   const base: NodeJS.ProcessEnv = {
@@ -86,6 +99,8 @@ export async function startFabric(options: {
     return running.children[child].pid;
   };
 
+  const nodes: TestNode[] = [];
+
   return {
     url: facts.url,
     token: facts.token,
@@ -102,7 +117,7 @@ export async function startFabric(options: {
       return JSON.parse(result.stdout) as T;
     },
     async call(fn, body, headers = {}) {
-      const reply = await request(`/f/probe/${fn}`, {
+      const reply = await request(`/f/${app}/${fn}`, {
         method: "POST",
         body: body === undefined ? null : JSON.stringify(body),
         headers: { "content-type": "application/json", ...headers },
@@ -111,7 +126,7 @@ export async function startFabric(options: {
       return { status: reply.status, body: text === "" ? undefined : JSON.parse(text), headers: reply.headers };
     },
     async spawn(fn, body = {}) {
-      const reply = await request(`/v1/apps/probe/functions/${fn}/invocations`, {
+      const reply = await request(`/v1/apps/${app}/functions/${fn}/invocations`, {
         method: "POST",
         body: JSON.stringify(body),
         headers: { "content-type": "application/json", prefer: "respond-async" },
@@ -143,12 +158,50 @@ export async function startFabric(options: {
         "the fabric is ready",
       );
     },
+    async addNode(node, more) {
+      // As the supervisor gives it to its own runner.
+      const given = (await readFile(`/proc/${await pid("runner")}/environ`, "utf8")).split("\0").filter(Boolean);
+      const env = Object.fromEntries(
+        given.map((one) => [one.slice(0, one.indexOf("=")), one.slice(one.indexOf("=") + 1)]),
+      );
+      const own = { FABRIC_NODE_ID: node, FABRIC_DATA_DIR: join(home, node) };
+      const added = await startNode(node, { ...env, ...own, ...more });
+      nodes.push(added);
+      return added;
+    },
     async close() {
+      await Promise.all(nodes.map((one) => one.close()));
       const down = await cli("down");
       await rm(home, { recursive: true, force: true });
       if (down.code !== 0) throw new Error(`fabric down failed (${down.code}): ${down.stdout}${down.stderr}`);
     },
   };
+}
+
+async function startNode(id: string, env: NodeJS.ProcessEnv): Promise<TestNode> {
+  const child = spawn(process.execPath, ["--import", "tsx", join(ROOT, "runner/main.ts")], {
+    ...{ env, cwd: ROOT },
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const end = (signal: NodeJS.Signals) => async (): Promise<void> => {
+    child.kill(signal);
+    await ended;
+  };
+  let said = "";
+  child.stdout.on("data", (data) => {
+    said += data;
+  });
+  const isReady = (): boolean => said.split("\n").some((line) => line.startsWith('{"ready":true'));
+  await until(
+    async () => {
+      if (child.exitCode !== null) throw new Error(`the runner of ${id} ended with ${child.exitCode}: ${said}`);
+      return isReady() ? true : undefined;
+    },
+    60_000,
+    `the runner of ${id} is ready`,
+  );
+  return { id, kill9: end("SIGKILL"), close: end("SIGTERM") };
 }
 
 export function run(command: string, args: string[], env: NodeJS.ProcessEnv, cwd = ROOT): Promise<CliResult> {

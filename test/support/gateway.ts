@@ -10,17 +10,21 @@ import { createAdaptorServer } from "@hono/node-server";
 import { pino } from "pino";
 import { type Header, pack } from "tar-stream";
 import { bullmqQueue } from "../../core/bullmq-queue.ts";
+import { createCatalog } from "../../core/catalog.ts";
 import { systemClock } from "../../core/clock.ts";
 import { fail } from "../../core/errors.ts";
 import type { ImageBuilder } from "../../core/image-builder.ts";
 import type { FunctionKey, InvocationRecord, Outcome } from "../../core/invocation.ts";
+import { createOutbox } from "../../core/outbox.ts";
+import { followOutcomes } from "../../core/outcomes.ts";
 import { createRegistry } from "../../core/registry.ts";
 import { createApp } from "../../gateway/app.ts";
-import { createCatalog } from "../../gateway/catalog.ts";
 import type { GatewayApp } from "../../gateway/define-route.ts";
 import type { GatewayDeps } from "../../gateway/deps.ts";
 import { createMetrics } from "../../gateway/metrics.ts";
-import { followOutcomes } from "../../gateway/outcomes.ts";
+import { createQueueLimits } from "../../gateway/queue-limits.ts";
+import { createWaits } from "../../gateway/waits.ts";
+import { webhookSecret } from "../../gateway/webhooks/secret.ts";
 import { startRedis } from "./redis.ts";
 import { startTestS3 } from "./s3.ts";
 import { connectState } from "./state.ts";
@@ -30,6 +34,7 @@ export const ADMIN = "admin-token-of-tests";
 export interface TestGateway {
   app: GatewayApp;
   deps: GatewayDeps;
+  redisUrl: string;
   request(path: string, init?: RequestInit): Promise<Response>;
   /** Uploads a one-file source and deploys; answers the last event. */
   deploy(app: string, functions: object[], query?: string): Promise<any>;
@@ -60,23 +65,31 @@ export async function startGateway(limits: Partial<GatewayDeps["limits"]> = {}):
   const state = await connectState({ url: redis.url, prefix: "t", recordTtlSeconds: 3600 });
   const queue = bullmqQueue({ url: redis.url, prefix: "t", lockMs: 15_000 });
   const registry = await createRegistry({ objects, state, clock: systemClock });
-  const outcomes = await followOutcomes(state, systemClock);
+  const log = pino({ level: "silent" });
+  const outbox = createOutbox({ state, queue, clock: systemClock, log });
+  const outcomes = await followOutcomes(state, systemClock, { onEnded: outbox.ended });
   const tempDir = await mkdtemp(join(tmpdir(), "fabric-gateway-test-"));
+  const waits = createWaits({ state, queue, clock: systemClock });
   const deps: GatewayDeps = {
     state,
     queue,
+    outbox,
     objects,
+    uploads: s3.uploads(),
     registry,
     builder: instantBuilder,
     catalog: createCatalog(registry),
     outcomes,
     metrics: createMetrics({ state, queue }),
+    waits,
+    queueLimits: createQueueLimits({ queue, outbox, waits, clock: systemClock, log, maxQueued: 100_000 }),
     clock: systemClock,
-    log: pino({ level: "silent" }),
+    log,
     adminToken: ADMIN,
     limits: { bodyBytes: 1024 * 1024, sourceBytes: 8 * 1024 * 1024, ...limits },
     tempDir,
     publicUrl: "http://fabric.test",
+    webhookSecret: webhookSecret({ objects, clock: systemClock, sealKey: ADMIN }),
   };
   const app = createApp(deps);
   const request = async (path: string, init: RequestInit = {}) =>
@@ -85,12 +98,14 @@ export async function startGateway(limits: Partial<GatewayDeps["limits"]> = {}):
   return {
     app,
     deps,
+    redisUrl: redis.url,
     request,
     deploy: (name, functions, query = "") => deployApp(request, name, functions, query),
     serve: (key, handler) => serveFunction(deps, key, handler),
     listen: () => listen(app),
     async close() {
       outcomes.close();
+      await outbox.close();
       registry.close();
       await queue.close();
       await state.close();

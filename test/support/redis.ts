@@ -9,6 +9,8 @@ import { join } from "node:path";
 export interface TestRedis {
   url: string;
   port: number;
+  /** Holds the append-only file. */
+  dir: string;
   /** SIGKILL, SIGSTOP, SIGCONT: what faults are made of. */
   signal(name: NodeJS.Signals): void;
   /** Starts again after a kill; resolves when it answers. */
@@ -18,13 +20,20 @@ export interface TestRedis {
   close(): Promise<void>;
 }
 
-export async function startRedis(options: { appendonly?: boolean } = {}): Promise<TestRedis> {
-  const dir = await mkdtemp(join(tmpdir(), "fabric-redis-"));
+/**
+ * `dir`: where its files go; a folder of its own, removed at the end, when absent. `fsync`: with `everysec` Redis holds its
+ * writes back for up to two seconds while the disk is busy, so that a kill may lose them; tests of kills want none lost.
+ */
+export async function startRedis(
+  options: { appendonly?: boolean; fsync?: "always" | "everysec"; dir?: string } = {},
+): Promise<TestRedis> {
+  const dir = options.dir ?? (await mkdtemp(join(tmpdir(), "fabric-redis-")));
   const port = await freePort();
   let child: ChildProcess | undefined;
   const start = async () => {
     const flags = { port, bind: "127.0.0.1", dir, save: "", appendonly: options.appendonly ? "yes" : "no" };
-    const args = Object.entries({ ...flags, "maxmemory-policy": "noeviction", maxmemory: "256mb" });
+    const fsync = options.fsync ?? "always";
+    const args = Object.entries({ ...flags, appendfsync: fsync, "maxmemory-policy": "noeviction", maxmemory: "256mb" });
     child = spawn(
       "redis-server",
       args.flatMap(([name, value]) => [`--${name}`, String(value)]),
@@ -45,12 +54,13 @@ export async function startRedis(options: { appendonly?: boolean } = {}): Promis
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
+    dir,
     signal: (name) => void child?.kill(name),
     start,
     kill,
     async close() {
       await kill();
-      await rm(dir, { recursive: true, force: true });
+      if (options.dir === undefined) await rm(dir, { recursive: true, force: true });
     },
   };
 }

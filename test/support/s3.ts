@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ObjectStore } from "../../core/object-store.ts";
 import { s3ObjectStore } from "../../core/object-store-s3.ts";
+import type { UploadStore } from "../../core/upload-store.ts";
+import { s3UploadStore } from "../../core/upload-store-s3.ts";
 import { startS3 } from "../../local/s3/server.ts";
 
 export const TEST_CREDENTIALS = { accessKeyId: "test-key", secretAccessKey: "test-secret" };
@@ -13,6 +15,8 @@ export interface TestS3 {
   port: number;
   /** Bucket made. */
   objects(bucket?: string): Promise<ObjectStore & { close(): void }>;
+  /** Of the bucket `fabric`. */
+  uploads(): UploadStore;
   close(): Promise<void>;
 }
 
@@ -28,6 +32,16 @@ export async function startTestS3(options: { port?: number } = {}): Promise<Test
       opened.push(objects);
       await objects.ensureBucket();
       return objects;
+    },
+    uploads() {
+      const uploads = s3UploadStore({
+        endpoint: server.url,
+        region: "us-east-1",
+        bucket: "fabric",
+        ...TEST_CREDENTIALS,
+      });
+      opened.push(uploads);
+      return uploads;
     },
     async close() {
       for (const objects of opened) objects.close();

@@ -17,9 +17,10 @@ if redis.call('HEXISTS', KEYS[1], 'cancelRequested') == 1 then
   close(KEYS[1], ARGV[1], 'cancelled', now, ARGV[5], ARGV[6], {'error', ARGV[8]})
   return -1
 end
-if faults > tonumber(ARGV[3]) then
+if faults > tonumber(ARGV[3]) or redis.call('HEXISTS', KEYS[1], 'atMostOnce') == 1 then
   close(KEYS[1], ARGV[1], 'failed', now, ARGV[5], ARGV[6], {'error', ARGV[7]})
   return -2
 end
+remember(KEYS[1], ARGV[2], now, 'platformFaults', ARGV[4])
 to_queue(KEYS[1], ARGV[1], tonumber(ARGV[2]), now, KEYS[3], KEYS[4], ARGV[4])
 return tonumber(ARGV[2]) + 1

@@ -1,6 +1,7 @@
 /** `fabric app ...`: deployed apps, their versions, and the way back to an earlier one. */
 import type { Context } from "../context.ts";
 import { cell, moment, rowsOf, table } from "../table.ts";
+import { calledNames, type Runnable } from "./run.ts";
 
 interface Json {
   json?: boolean;
@@ -26,11 +27,13 @@ export async function show(name: string, options: Json, { terminal, client }: Co
   if (options.json) return terminal.json(app);
   terminal.out(`${name} version ${cell(app.version ?? app.current)}`);
   const urls = (app.urls ?? {}) as Record<string, string>;
-  const rows = rowsOf(app.functions).map((row) => ({
-    ...row,
-    function: row.name,
-    url: urls[String(row.name)] ?? row.url,
-  }));
+  const rows = rowsOf(app.functions).flatMap((row) =>
+    calledNames(row as unknown as Runnable).map((called) => ({
+      ...row,
+      function: called,
+      url: urls[called] ?? row.url,
+    })),
+  );
   for (const line of table(rows, ["function", "cpu", "memory", "gpu", "timeout", "url"])) terminal.out(line);
 }
 

@@ -1,4 +1,5 @@
-/** `fabric node`, `container` and `token`: the fabric itself. */
+/** `fabric node`, `container`, `webhook` and `token`: the fabric itself. */
+import { fail } from "../../../core/errors.ts";
 import type { Context } from "../context.ts";
 import { bytes, moment, rowsOf, table } from "../table.ts";
 import { seconds } from "./invocation.ts";
@@ -17,6 +18,9 @@ async function show(body: unknown, columns: readonly string[], options: Json, { 
     gpus: Array.isArray(row.gpus) && row.gpus.length > 0 ? row.gpus : "none",
     created: moment(row.createdAt),
     expires: row.expiresAt ? moment(row.expiresAt) : "never",
+    rate: row.rate ?? "",
+    burst: row.burst ?? "",
+    "max queued": row.maxQueued ?? "",
   }));
   for (const line of table(rows, columns)) terminal.out(line);
 }
@@ -33,15 +37,40 @@ export const containers = async (options: Json, context: Context): Promise<void>
   );
 
 export const tokens = async (options: Json, context: Context): Promise<void> =>
-  show(await context.client().tokens(), ["id", "name", "created", "expires"], options, context);
+  show(
+    await context.client().tokens(),
+    ["id", "name", "created", "expires", "rate", "burst", "max queued"],
+    options,
+    context,
+  );
+
+export async function webhookSecret(
+  options: Json & { rotate?: boolean },
+  { terminal, client }: Context,
+): Promise<void> {
+  const answer = await client().webhookSecret(options.rotate === true);
+  if (options.json) terminal.json(answer);
+  else terminal.out(answer.secret);
+}
+
+function whole(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  return /^\d{1,9}$/.test(text)
+    ? Number(text)
+    : fail("bad_request", `${option} is '${text}'; it must be a whole number`);
+}
 
 export async function createToken(
   name: string,
-  options: Json & { expiresIn?: string },
+  options: Json & { expiresIn?: string; rate?: string; burst?: string; maxQueued?: string },
   { terminal, client }: Context,
 ): Promise<void> {
-  const expires = options.expiresIn === undefined ? undefined : seconds(options.expiresIn);
-  const made = await client().createToken(name, expires);
+  const made = await client().createToken(name, {
+    expiresInSeconds: options.expiresIn === undefined ? undefined : seconds(options.expiresIn),
+    rate: options.rate,
+    burst: whole("--burst", options.burst),
+    maxQueued: whole("--max-queued", options.maxQueued),
+  });
   if (options.json) return terminal.json(made);
   terminal.out(made.token);
   terminal.note(`token ${made.id}: it is shown only now`);

@@ -1,16 +1,11 @@
 /** `fabric checkpoint pull`: all files of a checkpoint, verified, under their final name only when all are whole. */
-import { createHash } from "node:crypto";
-import { createWriteStream, existsSync, readdirSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
-import { basename, dirname, join, resolve, sep } from "node:path";
-import { Readable, Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import type { CheckpointFile, CheckpointManifest } from "../../../core/checkpoint.ts";
-import { fail } from "../../../core/errors.ts";
-import type { Client } from "../../typescript/client.ts";
+import { existsSync, readdirSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { type Context, UsageError } from "../context.ts";
 import { bytes } from "../table.ts";
 import { findCheckpoint, sizeOf } from "./checkpoint.ts";
+import { fetchCheckpoint } from "./fetch-checkpoint.ts";
 
 export interface PullOptions {
   best?: string;
@@ -18,8 +13,6 @@ export interface PullOptions {
   force?: boolean;
   json?: boolean;
 }
-
-const AT_ONCE = 4;
 
 export async function pull(
   name: string,
@@ -29,69 +22,29 @@ export async function pull(
 ): Promise<void> {
   const api = client();
   const manifest = await findCheckpoint(api, name, options);
-  const target = resolve(dir ?? `${manifest.series}-${manifest.step}`);
+  const { series, step, files, metrics } = manifest;
+  const target = resolve(dir ?? `${series}-${step}`);
   if (existsSync(target) && readdirSync(target).length > 0 && !options.force)
     throw new UsageError(`${target} is there already; name another folder, or replace it with --force`);
   const total = sizeOf(manifest);
+  // Beside the target, so that who sees the target sees all of it; kept when it breaks off, so that the next pull goes on.
+  const draft = join(dirname(target), `.${basename(target)}.${series}-${step}.partial`);
   let done = 0;
-  await fetchAll(api, manifest, target, signal, (count) => {
+  const onBytes = (count: number): void => {
     done += count;
-    terminal.status(`${bytes(done)} of ${bytes(total)}`);
-  });
-  terminal.status(undefined);
-  const { series, step, files, metrics } = manifest;
-  if (options.json) terminal.json({ series, step, directory: target, files: files.length, bytes: total, metrics });
-  else terminal.out(`${series}:${step} -> ${target} (${files.length} files, ${bytes(total)}, verified)`);
-}
-
-/** Into a folder beside the target first: who sees the target sees all of it. */
-async function fetchAll(
-  client: Client,
-  manifest: CheckpointManifest,
-  target: string,
-  signal: AbortSignal,
-  onBytes: (count: number) => void,
-): Promise<void> {
-  const draft = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
-  await mkdir(draft, { recursive: true });
+    const share = total === 0 ? 100 : Math.floor((100 * done) / total);
+    terminal.status(`${bytes(done)} of ${bytes(total)} (${share} %)`);
+  };
   try {
-    const waiting = [...manifest.files];
-    const fetchNext = async (): Promise<void> => {
-      for (let file = waiting.shift(); file; file = waiting.shift())
-        await fetchFile(client, manifest, file, draft, signal, onBytes);
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, fetchNext));
-    await rm(target, { recursive: true, force: true });
-    await rename(draft, target);
+    await fetchCheckpoint(api, manifest, draft, signal, onBytes);
   } catch (error) {
-    await rm(draft, { recursive: true, force: true });
+    terminal.status(undefined);
+    if (existsSync(draft)) terminal.note(`what has arrived stays in ${draft}; the same command goes on from there`);
     throw error;
   }
-}
-
-async function fetchFile(
-  client: Client,
-  manifest: CheckpointManifest,
-  file: CheckpointFile,
-  draft: string,
-  signal: AbortSignal,
-  onBytes: (count: number) => void,
-): Promise<void> {
-  const path = resolve(draft, file.path);
-  if (!path.startsWith(draft + sep)) fail("checkpoint_invalid", `the manifest names ${file.path}, outside its folder`);
-  const response = await client.checkpointFile(manifest.series, manifest.step, file.path, signal);
-  const hash = createHash("sha256");
-  const measure = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk);
-      onBytes(chunk.length);
-      done(null, chunk);
-    },
-  });
-  await mkdir(dirname(path), { recursive: true });
-  const body = response.body ? Readable.fromWeb(response.body as never) : Readable.from([]);
-  await pipeline(body, measure, createWriteStream(path));
-  const sha256 = hash.digest("hex");
-  if (sha256 !== file.sha256)
-    fail("storage_unavailable", `${file.path} arrived damaged (sha256 ${sha256}, not ${file.sha256}); try again`);
+  terminal.status(undefined);
+  await rm(target, { recursive: true, force: true });
+  await rename(draft, target);
+  if (options.json) terminal.json({ series, step, directory: target, files: files.length, bytes: total, metrics });
+  else terminal.out(`${series}:${step} -> ${target} (${files.length} files, ${bytes(total)}, verified)`);
 }

@@ -1,18 +1,19 @@
 /** The gateway's pure decisions: arguments, depth, waiting, ranges, timings, placement, archives, repairs. */
 import { describe, expect, it, test } from "vitest";
+import type { NodeFacts } from "../../../core/capacity-ledger.ts";
+import { misfits } from "../../../core/check-arguments.ts";
+import { decodeCall } from "../../../core/decode-call.ts";
+import { neverFits } from "../../../core/fits-node.ts";
+import { isDeeperThan } from "../../../core/json-depth.ts";
+import { serverTiming } from "../../../core/server-timing.ts";
 import type { FunctionSpec } from "../../../core/spec.ts";
-import type { NodeFacts, QueuedEntry } from "../../../core/state-store.ts";
+import type { QueuedEntry } from "../../../core/state-store.ts";
 import { checkEntry } from "../../../gateway/check-archive.ts";
-import { misfits } from "../../../gateway/check-arguments.ts";
-import { decodeCall } from "../../../gateway/decode-call.ts";
-import { neverFits } from "../../../gateway/fits-node.ts";
-import { isDeeperThan } from "../../../gateway/json-depth.ts";
+import { parseDeployment } from "../../../gateway/check-deployment.ts";
 import { waitMs } from "../../../gateway/prefer.ts";
 import { byteRange } from "../../../gateway/range-header.ts";
 import { previous } from "../../../gateway/rollback.ts";
-import { serverTiming } from "../../../gateway/server-timing.ts";
-import { later } from "../../../gateway/stream-logs.ts";
-import { pauseMs, planRepairs } from "../../../gateway/sweep.ts";
+import { pauseMs, planRepairs, type Repair } from "../../../gateway/sweep.ts";
 
 type Parameters = NonNullable<FunctionSpec["parameters"]>;
 const normal = (name: string, required = true) => ({ name, kind: "normal" as const, required });
@@ -58,7 +59,7 @@ describe("arguments against parameters", () => {
 });
 
 describe("a call's body", () => {
-  const target = { spec: { name: "f", parameters: null } as unknown as FunctionSpec, python: "3.11" };
+  const target = { name: "f", spec: { name: "f", parameters: null } as unknown as FunctionSpec, python: "3.11" };
   const decode = (body: string | Buffer, headers = {}) => decodeCall(Buffer.from(body), headers, target);
   const code = (act: () => unknown) => {
     try {
@@ -225,12 +226,16 @@ describe("repairs", () => {
         { entry: entry("inv_3"), held: false },
         { entry: entry("inv_4"), held: true },
       ],
+      idleMaps: ["inv_5"],
     });
-    expect(plan.map((repair) => [repair.step, "entry" in repair ? repair.entry.id : repair.attempt.id])).toEqual([
+    const idOf = (repair: Repair) =>
+      "map" in repair ? repair.map : "entry" in repair ? repair.entry.id : repair.attempt.id;
+    expect(plan.map((repair) => [repair.step, idOf(repair)])).toEqual([
       ["enqueue", "inv_1"],
       ["expire", "inv_2"],
       ["readd", "inv_3"],
       ["seen", "inv_4"],
+      ["seal", "inv_5"],
     ]);
   });
   it("backs off, and not for ever", () => {
@@ -245,8 +250,50 @@ it("rolls back to the number below", () => {
   expect(previous(["3"], "3")).toBeUndefined();
 });
 
-it("orders log positions by time, then count", () => {
-  expect(later("9-0", "10-0")).toBe("10-0");
-  expect(later("10-2", "10-10")).toBe("10-10");
-  expect(later("10-1", "0")).toBe("10-1");
+describe("a deployment's classes", () => {
+  const method = (name: string, more = {}) => ({ name, ...more });
+  const batched = { batched: { max_batch_size: 2, wait_ms: 1 } };
+  const deploy = (cls: object, ...others: object[]) =>
+    parseDeployment("a", {
+      app: "a",
+      source: "0".repeat(64),
+      images: { i: { python: "3.11" } },
+      functions: [cls, ...others].map((one) => ({ image: "i", entry: { module: "m", qualname: "M" }, ...one })),
+    });
+  const cls = (methods: object[], more = {}) => ({ name: "M", class: { parameters: [], methods }, ...more });
+  test.each([
+    [cls([method("f"), method("f")]), [], "function_duplicate"],
+    [cls([method("f")]), [{ name: "M.f" }], "function_duplicate"],
+    [cls([method("f", batched), method("g")]), [], "bad_request"],
+    [cls([method("f")], { schedule: { cron: "* * * * *" } }), [], "bad_request"],
+    [cls([]), [], "bad_request"],
+    [cls([method("f")], { name: "A.B.C.D" }), [], "invalid_name"],
+    [
+      cls([method("f")], { class: { parameters: [{ name: "n", type: "int", default: "1" }], methods: [method("f")] } }),
+      [],
+      "bad_request",
+    ],
+  ])("%j with %j is refused: %s", (one, others, code) => {
+    expect(() => deploy(one, ...others)).toThrow(expect.objectContaining({ code }));
+  });
+  test.each([
+    [{ name: "nightly", schedule: { cron: "* *" } }, "function 'nightly': schedule"],
+    [{ name: "f", cpu: 0 }, "function 'f': cpu"],
+    [{ name: "f-\n" }, "function 'f-\n': name"],
+    [{ name: 7 }, "functions.1.name"],
+    [7, "functions.1"],
+  ])("tells of %j by its name", (bad, words) => {
+    const good = { name: "good", image: "i", entry: { module: "m", qualname: "M" } };
+    const functions = [good, typeof bad === "object" ? { ...good, ...bad } : bad];
+    const body = { app: "a", source: "0".repeat(64), images: { i: { python: "3.11" } }, functions };
+    expect(() => parseDeployment("a", body)).toThrow(words);
+  });
+  it("tells of an image by a function that uses it", () => {
+    const functions = [{ name: "f", image: "i", entry: { module: "m", qualname: "M" } }];
+    const body = { app: "a", source: "0".repeat(64), images: { i: { python: "two" } }, functions };
+    expect(() => parseDeployment("a", body)).toThrow("image of function 'f': python: a minor version");
+  });
+  it("may have a method named like another class' method", () => {
+    expect(deploy(cls([method("f")]), { ...cls([method("f", batched)]), name: "N" }).functions).toHaveLength(2);
+  });
 });

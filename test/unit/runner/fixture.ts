@@ -10,13 +10,18 @@ import { createGzip } from "node:zlib";
 import pino from "pino";
 import tar from "tar-stream";
 import { bullmqQueue } from "../../../core/bullmq-queue.ts";
+import { createCatalog } from "../../../core/catalog.ts";
 import { systemClock } from "../../../core/clock.ts";
 import { newId } from "../../../core/ids.ts";
 import { functionKey, type InvocationRecord, isTerminal, type NewInvocation } from "../../../core/invocation.ts";
+import { createOutbox } from "../../../core/outbox.ts";
+import { followOutcomes } from "../../../core/outcomes.ts";
 import { createRegistry } from "../../../core/registry.ts";
 import { runCommand } from "../../../core/run-command.ts";
 import { type FunctionSpec, functionSpecSchema } from "../../../core/spec.ts";
+import { keepReleasing } from "../../../gateway/release.ts";
 import { processEngine } from "../../../runner/engine/process.ts";
+import type { LineLimit } from "../../../runner/line-limit.ts";
 import { probe } from "../../../runner/reach.ts";
 import { createRunner, type Runner } from "../../../runner/runner.ts";
 import { startRedis, until } from "../../support/redis.ts";
@@ -30,7 +35,14 @@ export type Functions = Record<string, Partial<FunctionSpec> & { qualname?: stri
 export async function startTestRunner(
   source: string,
   functions: Functions,
-  settings: { leaseMs?: number; cpuMillis?: number; cancelGraceMs?: number; logLevel?: string } = {},
+  settings: {
+    leaseMs?: number;
+    cpuMillis?: number;
+    memoryBytes?: number;
+    cancelGraceMs?: number;
+    logLevel?: string;
+    logLimit?: LineLimit;
+  } = {},
 ) {
   const dataDir = await mkdtemp(join(tmpdir(), "fr-"));
   const redis = await startRedis();
@@ -71,18 +83,26 @@ export async function startTestRunner(
   const identity = { fabric: "fab_t", node: "nod_t", runner: "run-nod_t" };
   const facts = {
     ...{ id: identity.node, runner: identity.runner, engine: "process", hostname: "t", startedAt: 0 },
-    ...{ cpuMillis: settings.cpuMillis ?? 64_000, memoryBytes: 2 ** 40, gpus: [] },
+    ...{ cpuMillis: settings.cpuMillis ?? 64_000, memoryBytes: settings.memoryBytes ?? 2 ** 40, gpus: [] },
   };
   await state.capacity.announce(facts, 600_000);
   const engine = processEngine({ dataDir });
 
   async function startRunner(): Promise<Runner> {
     const own = await connect();
+    const outbox = createOutbox({ state: own.state, queue: own.queue, clock: systemClock, log });
     const runner = createRunner({
       ...own,
+      ...{ outbox, catalog: createCatalog(own.registry), bodyBytes: 8e6 },
+      outcomes: await followOutcomes(own.state, systemClock, { waiter: identity.runner, onEnded: outbox.ended }),
       ...{ objects, engine, clock: systemClock, log, identity, facts, dataDir, sdkDir: SDK, leaseMs },
       ...{ bootTimeoutMs: 20_000, cancelGraceMs: settings.cancelGraceMs ?? 1_000 },
-      ...{ maxSourceBytes: 1e8, maxBoots: 4, probe: () => probe(redis.url) },
+      ...{
+        maxSourceBytes: 1e8,
+        maxBoots: 4,
+        logLimit: settings.logLimit ?? { perSecond: 1_000, burst: 5_000 },
+        probe: () => probe(redis.url),
+      },
     });
     current = runner;
     await runner.start();
@@ -90,13 +110,23 @@ export async function startTestRunner(
   }
   await startRunner();
 
-  const call = async (fn: string, args: unknown[] = [], more: Partial<NewInvocation> = {}): Promise<string> => {
+  const stopReleasing = await keepReleasing({ state, queue, clock: systemClock, log });
+
+  /** Accepts a call, which offers it, and queues nothing. */
+  const offer = async (fn: string, args: unknown[] = [], more: Partial<NewInvocation> = {}): Promise<string> => {
     const id = more.id ?? newId("inv");
     const input = Buffer.from(JSON.stringify({ args, kwargs: {} }));
     const base = { id, app: "t", fn, version, encoding: "json" as const, input, acceptPickle: false };
     await state.invocations.accept({ ...base, timeoutMs: 30_000, retries: 0, ...more });
+    return id;
+  };
+  const enqueue = async (fn: string, id: string): Promise<void> => {
     await queue.add(functionKey("t", fn), { id, generation: 1 });
     await state.invocations.enqueued({ key: functionKey("t", fn), id, generation: 1 });
+  };
+  const call = async (fn: string, args: unknown[] = [], more: Partial<NewInvocation> = {}): Promise<string> => {
+    const id = await offer(fn, args, more);
+    await enqueue(fn, id);
     return id;
   };
   const ended = (id: string, ms = 20_000): Promise<InvocationRecord> =>
@@ -110,7 +140,7 @@ export async function startTestRunner(
     );
 
   return {
-    ...{ state, queue, objects, registry, redis, engine, dataDir, call, ended, startRunner },
+    ...{ state, queue, objects, registry, redis, engine, dataDir, call, offer, enqueue, ended, startRunner },
     runner: () => current!,
     async deploy(text: string, specs?: Functions) {
       version = (await deploy(text, specs)).version;
@@ -123,6 +153,7 @@ export async function startTestRunner(
     containers: () => engine.list({}),
     async close() {
       await current!.drain(0);
+      await stopReleasing();
       await state.close();
       objects.close();
       await redis.kill();

@@ -61,7 +61,8 @@ describe("pace", () => {
   });
 
   it("takes ahead only where inputs are short", () => {
-    expect([lookahead(undefined, 4), lookahead(2, 4), lookahead(500, 4)]).toEqual([0, 4, 0]);
+    expect([lookahead(undefined, 4), lookahead(2, 4), lookahead(15, 4), lookahead(500, 4)]).toEqual([0, 20, 4, 0]);
+    expect([lookahead(0.1, 0), lookahead(0.1, 4)]).toEqual([64, 64]);
   });
 });
 
@@ -87,11 +88,11 @@ describe("classifyExit", () => {
 describe("decideRetry", () => {
   const spent = { retries: 1, userFaults: 0, platformFaults: 0 };
   it.each([
-    ["exception", {}, { retry: true, charge: "user" }],
+    ["exception", {}, { retry: true, charge: "user", delayMs: 1_000 }],
     ["exception", { userFaults: 1 }, { retry: false }],
     ["import_failed", {}, { retry: false }],
     ["python_mismatch", {}, { retry: false }],
-    ["container_killed", { userFaults: 1 }, { retry: true, charge: "platform" }],
+    ["container_killed", { userFaults: 1 }, { retry: true, charge: "platform", delayMs: 0 }],
     ["container_killed", { platformFaults: 3 }, { retry: false }],
     ["protocol_violation", {}, { retry: false }],
   ] as const)("%s after %j: %j", (code, more, decision) => {
@@ -111,11 +112,14 @@ describe("self-fence", () => {
 
 describe("small rules", () => {
   it("evicts only what would help", () => {
-    const [plain, withGpu] = [{ gpus: [] }, { gpus: ["GPU-1"] }];
+    const plain = { gpus: [], isOfSameFunction: false };
+    const withGpu = { gpus: ["GPU-1"], isOfSameFunction: false };
     expect(helps("no memory: 512 MiB asked, 1 MiB free on nod_x", plain)).toBe(true);
     expect(helps("no A100 free: 1 asked, 0 free on nod_x", plain)).toBe(false);
     expect(helps("no A100 free: 1 asked, 0 free on nod_x", withGpu)).toBe(true);
     expect(helps("all 1 containers of a/f are busy (max_containers)", withGpu)).toBe(false);
+    // of another version
+    expect(helps("all 1 containers of a/f are busy (max_containers)", { ...plain, isOfSameFunction: true })).toBe(true);
   });
 
   it("counts minimums over all nodes", () => {

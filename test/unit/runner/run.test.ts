@@ -37,6 +37,27 @@ describe("runner", () => {
     expect((await t.containers()).filter((one) => one.labels["fabric.function"] === "add")).toHaveLength(1);
   });
 
+  it("claims an offered call for a warm container, and lets an entry that comes late be", async () => {
+    await t.value("nap", 0);
+    const id = await t.offer("nap", [0.5]);
+    await until(async () => (await t.state.invocations.get(id))!.state === "running", 5_000, "it runs");
+    await t.enqueue("nap", id);
+    await until(() => t.queue.isEmpty("t/nap"), 5_000, "the late entry is acknowledged");
+    expect(await t.state.invocations.get(id)).toMatchObject({ state: "running", generation: 1 });
+    expect(await t.ended(id)).toMatchObject({ state: "succeeded", attempts: 1, platformFaults: 0 });
+  });
+
+  it("leaves an offered call alone that has no slot here", async () => {
+    await Promise.all([t.value("nap", 0), t.value("nap", 0)]);
+    const offered = await Promise.all(Array.from({ length: 40 }, () => t.offer("nap", [0.3])));
+    await t.ended(await t.call("nap", [0.3]));
+    const records = await Promise.all(offered.map((id) => t.state.invocations.get(id)));
+    const queued = records.filter((record) => record!.state === "queued").map((record) => record!.id);
+    expect(queued.length).toBeGreaterThan(20);
+    for (const id of queued) await t.enqueue("nap", id);
+    for (const id of offered) expect(await t.ended(id)).toMatchObject({ state: "succeeded", attempts: 1 });
+  });
+
   it("tells moments that add up", async () => {
     const { createdAt, claimedAt, startedAt, endedAt, finishedAt, container } = await t.ended(
       await t.call("add", [1, 1]),

@@ -38,6 +38,7 @@ it("runs the only entrypoint, else the only function, else asks", () => {
   const [main, f, g] = ["main", "f", "g"].map((name) => ({ name }));
   expect(onlyEntry({ entrypoints: [main!], functions: [f!, g!] })).toBe("main");
   expect(onlyEntry({ entrypoints: [], functions: [f!] })).toBe("f");
+  expect(onlyEntry({ entrypoints: [], functions: [{ name: "M", class: { methods: [g!] } }] })).toBe("M.g");
   expect(() => onlyEntry({ entrypoints: [], functions: [f!, g!] })).toThrow(/f, g/);
 });
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from ._calls import Calls
 
 
 class Channel(Protocol):
-    """What the shim offers to `fabric.train` and `Checkpoint` inside a container."""
+    """What the shim offers inside a container."""
+
+    @property
+    def calls(self) -> Calls:
+        """Calling functions through the runner."""
 
     def attempt(self) -> tuple[str, int]:
         """Invocation id and generation of the attempt that the calling code belongs to."""
@@ -17,8 +26,16 @@ class Channel(Protocol):
     def report(self, metrics: dict[str, Any], directory: str | None, step: int | None) -> int:
         """Save a copy of `directory` with its metrics, or the metrics alone; the step it got."""
 
+    def save_behind(self, metrics: dict[str, Any], directory: str | None, step: int | None, given: bool) -> Future[int]:
+        """Like `report`, but returns once `directory` may change: the future has the step when it is stored.
+
+        With `given` the directory is the runner's from now on. Waits for the one before, and raises if it failed."""
+
+    def keep(self, num_to_keep: int | None, attribute: str | None, order: str) -> None:
+        """Which checkpoints of its series the attempt's later saves leave."""
+
     def restore(
-        self, series: str | None, step: int | None, metric: str | None, order: str | None
+        self, series: str | None, step: int | None, metric: str | None, order: str | None, at: str | None = None
     ) -> dict[str, Any] | None:
         """Bring a checkpoint's files: {"path", "series", "step", "metrics"}, or None when there is none."""
 

@@ -9,7 +9,6 @@ import re
 import sys
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 from .app import App
 from .errors import InvalidError
@@ -24,6 +23,11 @@ class Source:
     root: str
     module: str
     file: str
+
+
+#: What this process has loaded, and whether it is still being imported.
+loaded: Source | None = None
+importing = False
 
 
 def locate(path: str) -> Source:
@@ -48,6 +52,15 @@ def locate(path: str) -> Source:
 
 def load(source: Source) -> ModuleType:
     """Import the app file under the name it has inside containers. Anything may be raised by it."""
+    global loaded, importing
+    loaded, importing = source, True
+    try:
+        return _import(source)
+    finally:
+        importing = False
+
+
+def _import(source: Source) -> ModuleType:
     if source.root not in sys.path:
         sys.path.insert(0, source.root)
     if all(map(_IDENTIFIER.fullmatch, source.module.split("."))):
@@ -62,14 +75,19 @@ def load(source: Source) -> ModuleType:
 
 
 def find_app(module: ModuleType, source: Source) -> App:
-    """The module's only App, or the one it calls `app`; a nameless one is named after the file."""
-    apps = {id(value): value for value in vars(module).values() if isinstance(value, App)}
-    named: Any = vars(module).get("app")
-    app = named if isinstance(named, App) else next(iter(apps.values()), None)
-    if app is None:
+    """The App that the module makes, or else one that it imports; a nameless one is named after the file."""
+    found = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, App)}
+    made = [(name, app) for name, app in found.values() if app.module == module.__name__]
+    apps = made or [one for one in found.values() if one[0] == "app"] or list(found.values())
+    if not apps:
         raise InvalidError(f"{source.file} defines no fabric.App", code="app_not_defined")
-    if len(apps) > 1 and app is not named:
-        raise InvalidError(f"{source.file} defines {len(apps)} apps; call one of them `app`", code="app_not_defined")
+    if len(apps) > 1:
+        names = ", ".join(f"{name} ({app.name or 'without a name'})" for name, app in apps)
+        raise InvalidError(
+            f"{source.file} defines {len(apps)} apps: {names}; a file is one app, so give each a file of its own",
+            code="app_not_defined",
+        )
+    app = apps[0][1]
     if app.name is None:
         stem = os.path.basename(source.root if source.file.endswith("__init__.py") else source.file)
         app.rename(re.sub(r"[^A-Za-z0-9_-]+", "-", stem.rpartition(".")[0] or stem).strip("-_")[:64] or "app")

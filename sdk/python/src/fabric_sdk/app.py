@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
+from ._interrupt import tell
+from ._signature import is_generator, parameters
+from .cls import Cls, define
 from .errors import InvalidError
 from .function import Function
 from .image import Image
@@ -44,7 +48,10 @@ class App:
             defaults["image"] = image
         options(defaults, {})
         self.name = name
+        #: Where it is made: a file may import apps of others.
+        self.module: str = sys._getframe(1).f_globals.get("__name__", "")
         self.functions: dict[str, Function[Any]] = {}
+        self.classes: dict[str, Cls] = {}
         self.entrypoints: dict[str, LocalEntrypoint] = {}
         self._defaults = defaults
         self._version: str | None = None
@@ -58,19 +65,37 @@ class App:
         checked = options(self._defaults, given)
 
         def decorate(plain: Callable[..., Any]) -> Function[Any]:
-            if not callable(plain):
-                raise TypeError(f"@app.function() is for functions, not for {plain!r}")
-            chosen = name or _default_name(plain)
-            if not _FUNCTION_NAME.fullmatch(chosen):
-                raise InvalidError(
-                    f"the function's name is {chosen!r}; it must hold letters, digits, '_', '-', joined by '.'",
-                    code="invalid_name",
-                )
-            self._refuse_duplicate(chosen, plain)
+            if not callable(plain) or isinstance(plain, (type, Cls)):
+                raise TypeError(f"@app.function() is for functions, not for {plain!r}; classes take @app.cls()")
+            chosen = self._free_name(name or _default_name(plain), plain)
+            if checked.gang is not None:
+                _refuse_what_no_gang_can(chosen, plain)
+            if checked.schedule is not None:
+                _refuse_needed_arguments(chosen, plain)
             made: Function[Any] = Function(
                 app=self.name or "", name=chosen, function=plain, options=checked, version=self.version
             )
             self.functions[chosen] = made
+            return made
+
+        return decorate
+
+    def cls(self, __class: type | None = None, *, name: str | None = None, **given: Any) -> Callable[[type], Cls]:
+        """Make a class of this app out of a plain one: its containers hold an instance, its methods are called."""
+        if __class is not None:
+            raise TypeError("write @app.cls() with parentheses")
+        checked = options(self._defaults, given)
+
+        def decorate(plain: type) -> Cls:
+            if not isinstance(plain, type):
+                raise TypeError(f"@app.cls() is for classes, not for {plain!r}")
+            chosen = self._free_name(name or _default_name(plain), plain)
+            if checked.gang is not None:
+                raise InvalidError(
+                    f"gang is {checked.gang!r} for the class {chosen}; only functions can be gangs", code="bad_request"
+                )
+            made = define(self.name or "", chosen, plain, checked, self.version)
+            self.classes[chosen] = made
             return made
 
         return decorate
@@ -85,6 +110,11 @@ class App:
 
         return decorate
 
+    @property
+    def image(self) -> Image | None:
+        """The image of its functions that have none of their own."""
+        return cast("Image | None", self._defaults.get("image"))
+
     def version(self) -> str | None:
         """The version this process calls: the ephemeral one of `run()` or `fabric run`; None is the current one."""
         return self._version or os.environ.get("FABRIC_APP_VERSION") or None
@@ -94,6 +124,8 @@ class App:
         self.name = name
         for function in self.functions.values():
             function.app_name = name
+        for one in self.classes.values():
+            one.rename_app(name)
 
     @contextmanager
     def run(self) -> Iterator[App]:
@@ -107,22 +139,57 @@ class App:
             self._version = version
             try:
                 yield self
+            except KeyboardInterrupt as interrupt:
+                tell(interrupt, f"this run of {self.name} has ended, and its calls are cancelled")
+                raise
             finally:
                 self._version = None
 
-    def _refuse_duplicate(self, name: str, plain: Callable[..., Any]) -> None:
-        before = self.functions.get(name)
-        known = before.__fabric_function__ if before is not None else None
-        if known is None:
-            return
-        if (known.__module__, known.__qualname__) != (plain.__module__, plain.__qualname__) or (
-            plain.__module__ != "__main__" and known.__code__.co_firstlineno != plain.__code__.co_firstlineno
-        ):
+    def _free_name(self, name: str, plain: Callable[..., Any]) -> str:
+        """A definition that replaces itself (a notebook's cell that runs again) is no duplicate."""
+        if not _FUNCTION_NAME.fullmatch(name):
             raise InvalidError(
-                f"the app has two functions named {name!r}; give one of them name=", code="function_duplicate"
+                f"the name is {name!r}; it must hold letters, digits, '_', '-', joined by '.'", code="invalid_name"
             )
+        function, cls = self.functions.get(name), self.classes.get(name)
+        known = function.__fabric_function__ if function is not None else cls.__fabric_class__ if cls else None
+        if known is not None and not _replaces(plain, known):
+            raise InvalidError(
+                f"the app has two functions or classes named {name!r}; give one of them name=",
+                code="function_duplicate",
+            )
+        return name
 
 
-def _default_name(plain: Callable[..., Any]) -> str:
+def _refuse_needed_arguments(name: str, plain: Callable[..., Any]) -> None:
+    needed = [parameter["name"] for parameter in parameters(plain) or [] if parameter["required"]]
+    if needed:
+        raise InvalidError(
+            f"{name} has a schedule, which calls it without arguments, but it needs {', '.join(needed)};"
+            " give them defaults",
+            code="bad_request",
+        )
+
+
+def _refuse_what_no_gang_can(name: str, plain: Callable[..., Any]) -> None:
+    problem = None
+    if is_generator(plain):
+        problem = "yields; a gang's result is what rank 0 returns"
+    elif getattr(plain, "__fabric_batched__", None) is not None:
+        problem = "is batched; a gang runs one input at a time"
+    elif getattr(plain, "__fabric_concurrent__", {}).get("max_inputs", 1) > 1:
+        problem = "is concurrent; a gang runs one input at a time"
+    if problem is not None:
+        raise InvalidError(f"{name} has gang, but {problem}", code="bad_request")
+
+
+def _replaces(new: Any, old: Any) -> bool:
+    if (new.__module__, new.__qualname__) != (old.__module__, old.__qualname__):
+        return False
+    line = getattr(getattr(new, "__code__", None), "co_firstlineno", None)
+    return new.__module__ == "__main__" or line == getattr(getattr(old, "__code__", None), "co_firstlineno", None)
+
+
+def _default_name(plain: Any) -> str:
     qualname = getattr(plain, "__qualname__", "") or type(plain).__name__
     return qualname.rpartition("<locals>.")[2]

@@ -6,6 +6,7 @@ What the user's module prints while it is imported goes to stderr.
 from __future__ import annotations
 
 import base64
+import functools
 import importlib
 import inspect
 import json
@@ -18,6 +19,7 @@ from typing import Any
 from . import _source
 from ._values import lenient_json, pickled
 from .app import App, LocalEntrypoint
+from .cls import Cls
 from .errors import FabricError, InvalidError
 from .function import Function
 from .image import Image
@@ -37,12 +39,13 @@ def describe(path: str) -> dict[str, Any]:
 
 def describe_app(app: App, root: str) -> dict[str, Any]:
     """What the CLI, or a script's own `app.run()`, deploys."""
-    if not app.functions:
+    if not app.functions and not app.classes:
         raise InvalidError(f"the app {app.name!r} has no function; add @app.function()", code="app_not_defined")
     images: dict[str, Any] = {}
     pickles: dict[str, str] = {}
     functions = []
-    for function in app.functions.values():
+    defined: list[Function[Any] | Cls] = [*app.functions.values(), *app.classes.values()]
+    for function in defined:
         image = function.options.image or Image()
         images[image.key()] = image.spec()
         entry = _entry(function)
@@ -81,9 +84,9 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
-def _entry(function: Function[Any]) -> dict[str, str] | None:
+def _entry(function: Function[Any] | Cls) -> dict[str, str] | None:
     """Module and qualified name, where an import leads back to the function; None when it has to travel by value."""
-    plain = function.__fabric_function__
+    plain = _plain(function)
     module, qualname = getattr(plain, "__module__", None), getattr(plain, "__qualname__", "")
     if module in (None, "__main__") or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", module or ""):
         return None
@@ -93,7 +96,11 @@ def _entry(function: Function[Any]) -> dict[str, str] | None:
     return {"module": module or "", "qualname": qualname} if found is function or found is plain else None
 
 
-def _by_value(function: Function[Any], image: Image) -> bytes:
+def _plain(function: Function[Any] | Cls) -> Any:
+    return function.__fabric_class__ if isinstance(function, Cls) else function.__fabric_function__
+
+
+def _by_value(function: Function[Any] | Cls, image: Image) -> bytes:
     if image.python_version != _own_python():
         raise InvalidError(
             f"{function.name} travels by value, as scripts' and notebooks' functions do, from Python {_own_python()}"
@@ -107,7 +114,7 @@ def _by_value(function: Function[Any], image: Image) -> bytes:
             f"{function.name} travels by value, which needs cloudpickle: pip install 'cloudpickle>=3'",
             code="app_import_failed",
         ) from error
-    plain = function.__fabric_function__
+    plain = _plain(function)
     module = sys.modules.get(getattr(plain, "__module__", "") or "")
     if module is None or module.__name__ == "__main__":
         return pickled(plain)
@@ -146,7 +153,8 @@ def annotation(parameter: inspect.Parameter) -> str:
 
 def _import_failed(path: str, error: BaseException) -> InvalidError:
     """What a user can mend in the app file: a rule of ours as its own sentence, everything else as a traceback."""
-    own = (os.path.dirname(__file__) + os.sep, "<frozen importlib", importlib.__file__)
+    # "<string>": what dataclasses generate; functools: where cached properties are made
+    own = (os.path.dirname(__file__) + os.sep, "<frozen importlib", "<string>", importlib.__file__, functools.__file__)
     told = traceback.TracebackException.from_exception(error)
     frames = [frame for frame in told.stack if not frame.filename.startswith(own)]
     told.stack = traceback.StackSummary.from_list(frames)

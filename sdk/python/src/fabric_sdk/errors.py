@@ -7,6 +7,7 @@ FabricError                    has .code (docs/errors.md), .retryable, .fault ("
 ├── ConflictError              something else exists or is going on already
 ├── FunctionError              the function ran and failed
 │   ├── RemoteError            it raised, and the exception itself could not be brought here: .type, .traceback
+│   ├── GeneratorRestarted     its generator started over under a reader: what was yielded before does not count
 │   ├── FunctionTimeoutError   it ran longer than its timeout (also a TimeoutError)
 │   ├── OutOfMemoryError       it used more memory than its limit
 │   └── CancelledError         it was cancelled
@@ -30,11 +31,13 @@ __all__ = [
     "FabricError",
     "FunctionError",
     "FunctionTimeoutError",
+    "GeneratorRestarted",
     "InputCancelled",
     "InvalidError",
     "NotFoundError",
     "OutOfMemoryError",
     "PlatformError",
+    "QuotaExceededError",
     "RemoteError",
     "RemoteTraceback",
     "UnreachableError",
@@ -102,6 +105,10 @@ class RemoteError(FunctionError):
         return str(self.details.get("traceback", ""))
 
 
+class GeneratorRestarted(FunctionError):
+    """Another attempt of the generator began after values of an earlier one were given out."""
+
+
 class FunctionTimeoutError(FunctionError, TimeoutError):
     """The function ran longer than its timeout."""
 
@@ -122,6 +129,10 @@ class PlatformError(FabricError):
     """Fabric's own fault."""
 
 
+class QuotaExceededError(FabricError):
+    """The token made as many calls as it may; `details` tell which limit, and when there is room again."""
+
+
 class UnreachableError(PlatformError):
     """No gateway answers."""
 
@@ -131,11 +142,12 @@ class InputCancelled(BaseException):
 
 
 class RemoteTraceback(Exception):
-    """Where a function raised, as text."""
+    """Where a function raised, as text; and what else is known of it, such as the rank of a gang."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(text)
         self.text = text
+        self.details = dict(details or {})
 
     def __str__(self) -> str:
         return "\n" + self.text.rstrip()
@@ -151,25 +163,40 @@ CLASS_OF_CODE: dict[str, type[FabricError]] = {
         "bad_request invalid_json body_too_deep body_too_large upload_incomplete invalid_name invalid_arguments"
         " app_import_failed app_not_defined function_duplicate image_spec_invalid image_build_failed"
         " image_python_unavailable archive_invalid archive_too_large resources_unavailable python_mismatch"
-        " checkpoint_invalid input_unserializable",
+        " call_too_deep checkpoint_invalid generator_needs_stream input_unserializable invalid_parameters"
+        " method_not_allowed not_a_generator",
     ),
-    **_classes(AuthError, "unauthorized token_expired"),
+    **_classes(AuthError, "unauthorized token_expired forbidden"),
     **_classes(
         NotFoundError,
         "route_not_found app_not_found function_not_found version_not_found invocation_not_found"
-        " checkpoint_not_found source_not_found token_not_found",
+        " checkpoint_not_found schedule_not_found source_not_found token_not_found upload_not_found"
+        " input_gone input_not_found",
     ),
-    **_classes(ConflictError, "idempotency_mismatch invocation_ended checkpoint_exists series_in_use"),
-    **_classes(FunctionError, "exited container_crashed import_failed result_not_serializable disk_full"),
+    **_classes(
+        ConflictError,
+        "idempotency_mismatch invocation_ended invocation_not_failed checkpoint_exists checkpoint_tagged"
+        " checkpoint_tag_moved map_gap map_sealed series_in_use"
+        " upload_used",
+    ),
+    **_classes(
+        FunctionError,
+        "batch_result_invalid call_deadlock chunk_too_large container_crashed disk_full enter_failed exited"
+        " import_failed inputs_failed queue_expired rank_failed report_missing result_not_serializable"
+        " result_too_large",
+    ),
     **_classes(RemoteError, "exception"),
     **_classes(FunctionTimeoutError, "timed_out"),
     **_classes(OutOfMemoryError, "out_of_memory"),
     **_classes(CancelledError, "cancelled"),
     **_classes(
         PlatformError,
-        "too_many_invocations node_lost container_killed container_start_failed image_missing shim_unresponsive"
-        " protocol_violation redis_unavailable storage_unavailable engine_unavailable internal",
+        "too_many_invocations queue_full calls_outstanding"
+        " node_lost container_killed rank_killed container_start_failed image_missing"
+        " shim_unresponsive protocol_violation redis_unavailable storage_unavailable engine_unavailable"
+        " secret_unreadable internal",
     ),
+    **_classes(QuotaExceededError, "quota_exceeded"),
     **_classes(UnreachableError, "fabric_unreachable"),
 }
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
+
+from ._calls import calls
+from ._method import Method
+from .generator import check_rule
 
 __all__ = ["Invocation"]
 
@@ -18,24 +23,51 @@ class Invocation:
         """An invocation that was made earlier. Nothing is sent before a method is called."""
         return cls(id)
 
-    def get(self, timeout: float | None = None) -> Any:
-        """The result, waiting for it up to `timeout` seconds (None: as long as it takes). Raises what the function
-        raised, or WaitTimeoutError."""
-        from ._client import calls
+    @property
+    def get(self) -> Method[Any]:
+        """`get(timeout=None)`: the result, waiting for it up to `timeout` seconds (None: as long as it takes). Raises
+        what the function raised, or WaitTimeoutError."""
+        return Method(self._get, self._get_aio)
 
-        return calls.get(self.id, timeout)
+    @property
+    def status(self) -> Method[dict[str, Any]]:
+        """`status()`: what is known: `state`, `reason` while it has not ended, `children` (the calls it made)."""
+        return Method(self._status, self._status_aio)
 
-    def status(self) -> dict[str, Any]:
-        """What the gateway knows: `state`, and `reason` while it has not ended."""
-        from ._client import calls
+    def get_gen(self, *, on_restart: str = "raise") -> Generator[Any, None, Any]:
+        """What a generator function yields, from its first value on; leaving early cancels nothing. See
+        `GeneratorMethod.on_restart`."""
+        check_rule(on_restart)
+        return calls().follow(self.id, on_restart).values()
 
-        return calls.status(self.id)
+    def results(
+        self, *, order_outputs: bool = True, return_exceptions: bool = False, progress: bool = False
+    ) -> Generator[Any, None, None]:
+        """What the inputs of a map returned, from the first one on; leaving early cancels nothing. See `map`."""
+        return calls().results(self.id).values(order_outputs, return_exceptions, progress)
 
-    def cancel(self) -> None:
-        """Ask for its end. One that has ended already is left as it is."""
-        from ._client import calls
-
-        calls.cancel(self.id)
+    @property
+    def cancel(self) -> Method[None]:
+        """`cancel()`: ask for its end, and that of the calls it made. One that has ended already is left as it is."""
+        return Method(self._cancel, self._cancel_aio)
 
     def __repr__(self) -> str:
         return f"<fabric.Invocation {self.id}>"
+
+    def _get(self, timeout: float | None = None) -> Any:
+        return calls().get(self.id, timeout)
+
+    async def _get_aio(self, timeout: float | None = None) -> Any:
+        return await calls().get_aio(self.id, timeout)
+
+    def _status(self) -> dict[str, Any]:
+        return calls().status(self.id)
+
+    async def _status_aio(self) -> dict[str, Any]:
+        return await calls().status_aio(self.id)
+
+    def _cancel(self) -> None:
+        calls().cancel(self.id)
+
+    async def _cancel_aio(self) -> None:
+        await calls().cancel_aio(self.id)

@@ -15,8 +15,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _source
+from .app import App
+from .cls import Cls
 from .describe import annotation
 from .errors import FabricError
+from .function import Function
 
 __all__ = ["main", "parser"]
 
@@ -42,22 +45,57 @@ def main(argv: Sequence[str] | None = None) -> int:
         if inspect.iscoroutine(value):
             asyncio.run(value)
         return 0
-    function = app.functions.get(name)
-    if function is None or function.__fabric_function__ is None:
-        known = ", ".join([*app.entrypoints, *app.functions])
+    called = _called(app, name, rest)
+    if called is None:
+        known = ", ".join([*app.entrypoints, *app.functions, *_methods(app)])
         print(f"{path} has no entrypoint or function {name!r}; it has: {known}", file=sys.stderr)
         return USAGE
-    args, kwargs = arguments(function.__fabric_function__, name, rest)
+    function, args, kwargs = called
     from ._client.calls import pretty
 
     print(pretty(function.remote(*args, **kwargs)))
     return 0
 
 
+def _called(app: App, name: str, given: Sequence[str]) -> tuple[Function[Any], list[Any], dict[str, Any]] | None:
+    """The function or method, and its arguments from the command line's words."""
+    function = app.functions.get(name)
+    if function is not None and function.__fabric_function__ is not None:
+        return (function, *arguments(function.__fabric_function__, name, given))
+    owner, _, method = name.rpartition(".")
+    cls = app.classes.get(owner)
+    if cls is None or method not in cls.methods:
+        return None
+    values, args, kwargs = method_arguments(cls, method, name, given)
+    return getattr(cls(**values), method), args, kwargs
+
+
+def _methods(app: App) -> list[str]:
+    return [f"{name}.{method}" for name, cls in app.classes.items() for method in cls.methods]
+
+
+def method_arguments(
+    cls: Cls, method: str, name: str, given: Sequence[str]
+) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
+    """The class' parameters and the method's arguments, from options side by side."""
+    function = cls.methods[method]
+    own = {one.name: one for one in list(inspect.signature(function).parameters.values())[1:]}
+    shared = [one for one in cls.signature() if one.name not in own]
+    signature = inspect.Signature(sorted([*own.values(), *shared], key=lambda one: one.kind))
+    args, kwargs = _arguments(signature, name, inspect.getdoc(function), given)
+    values = {one.name: kwargs.pop(one.name) for one in shared if one.name in kwargs}
+    return values, args, kwargs
+
+
 def arguments(function: Callable[..., Any], name: str, given: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     """Positional and named arguments from the command line's words."""
-    signature = inspect.signature(function)
-    parsed = vars(parser(signature, name, inspect.getdoc(function)).parse_args(given))
+    return _arguments(inspect.signature(function), name, inspect.getdoc(function), given)
+
+
+def _arguments(
+    signature: inspect.Signature, name: str, doc: str | None, given: Sequence[str]
+) -> tuple[list[Any], dict[str, Any]]:
+    parsed = vars(parser(signature, name, doc).parse_args(given))
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     for parameter in signature.parameters.values():

@@ -1,7 +1,13 @@
 /** Pure parts of preparing a node: egress rules and the parent cgroup's limits. */
 import { describe, expect, test } from "vitest";
 import { cgroupName, cgroupWrites, defaultReserve, limitsOf } from "../../../../runner/engine/docker-cgroup.ts";
-import { chainRules, egressNetwork, resolversOf, restoreInput } from "../../../../runner/engine/docker-network.ts";
+import {
+  attachedOf,
+  chainRules,
+  egressNetwork,
+  resolversOf,
+  restoreInput,
+} from "../../../../runner/engine/docker-network.ts";
 
 const GiB = 1024 ** 3;
 
@@ -12,6 +18,9 @@ describe("egress rules", () => {
     const network = egressNetwork("fab_01m85bxmmanhf9ah6j1pj4mk4h");
     expect(network.bridge.length).toBeLessThanOrEqual(15);
     expect(network.forwardChain.length).toBeLessThanOrEqual(28);
+    // With six more letters for each gang.
+    expect(network.gangBridges.length).toBeLessThanOrEqual(9);
+    expect(egressNetwork("another").gangBridges).not.toBe(network.gangBridges);
     expect(egressNetwork("another").bridge).not.toBe(network.bridge);
   });
 
@@ -43,6 +52,18 @@ describe("egress rules", () => {
         "# x\nnameserver 10.0.0.53\nnameserver 127.0.0.53\nnameserver fd00::1\noptions a\n nameserver 1.1.1.1\nnameserver 10.0.0.53",
       ),
     ).toEqual(["10.0.0.53", "1.1.1.1"]);
+  });
+
+  test("attached networks are those that the kernel reaches without a gateway, our own bridge aside", () => {
+    const routes = [
+      "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT   ",
+      "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0   ",
+      "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0   ",
+      "ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0   ",
+      "eth1\t8071A8C0\t00000000\t0001\t0\t0\t100\t80FFFFFF\t0\t0\t0   ",
+      "fab-1\t000014AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0   ",
+    ].join("\n");
+    expect(attachedOf(routes, "fab-1")).toEqual(["192.0.2.0/24", "192.168.113.128/25"]);
   });
 });
 

@@ -45,6 +45,19 @@ describe("createRequest", () => {
     ]);
   });
 
+  test("of a gang a container without a network has its bridge alone, where names are not looked up for long", () => {
+    const ofGang = { ...spec, gang: "gng_1", shmBytes: 1024 };
+    expect(createRequest(ofGang, profile).HostConfig).toMatchObject({
+      NetworkMode: "fabric-gng_1",
+      Dns: ["127.0.0.1"],
+      DnsOptions: ["timeout:1", "attempts:1"],
+      ShmSize: 1024,
+    });
+    const { HostConfig } = createRequest({ ...ofGang, network: "egress" }, profile);
+    expect(HostConfig).toMatchObject({ NetworkMode: "fabric-egress-1" });
+    expect(HostConfig).not.toHaveProperty("Dns");
+  });
+
   test("our labels win over the spec's, the spec's variables over our defaults", () => {
     const { Labels, Env } = createRequest(spec, profile);
     expect(Labels).toEqual({ "fabric.container": "x", "fabric.id": "fab_1", "fabric.node": "nod_1" });

@@ -2,40 +2,77 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import json
 import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import FabricError, NotFoundError
 from .http import Http, gateway
 
-__all__ = ["choose", "load"]
+__all__ = ["choose", "listed", "load", "metrics"]
 
 _CHUNK = 1024 * 1024
+_AT_ONCE = 4
 
 
-def load(series: str, step: int | None, best: str | None, order: str) -> dict[str, Any] | None:
-    """Download one checkpoint into a temporary folder, which belongs to the caller. None when there is none."""
+def load(series: str, step: int | None, best: str | None, order: str, at: str | None = None) -> dict[str, Any] | None:
+    """Download one checkpoint into a temporary folder, which goes when this process ends. None when there is none."""
     http = gateway()
     base = f"/v1/checkpoints/{quote(series, safe='')}"
     try:
-        listed = http.request("GET", base).raise_for_error().json()["checkpoints"]
+        if at is not None:
+            chosen = http.request("GET", f"{base}/{quote(at, safe='')}").raise_for_error().json()
+        else:
+            chosen = choose(listed(series), step, best, order)
     except NotFoundError:
         return None
-    chosen = choose(listed, step, best, order)
     if chosen is None:
         return None
     folder = tempfile.mkdtemp(prefix="fabric-checkpoint-")
+    atexit.register(_remove, folder, os.getpid())
     try:
-        for file in chosen["files"]:
-            _download(http, f"{base}/{chosen['step']}/files/{quote(file['path'])}", folder, file)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            started = [
+                pool.submit(_download, http, f"{base}/{chosen['step']}/files/{quote(file['path'])}", folder, file)
+                for file in chosen["files"]
+            ]
+            for one in started:
+                one.result()
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return {"path": folder, "series": series, "step": chosen["step"], "metrics": chosen["metrics"]}
+
+
+def listed(series: str) -> list[dict[str, Any]]:
+    """The manifests of a series, by step."""
+    try:
+        reply = gateway().request("GET", f"/v1/checkpoints/{quote(series, safe='')}").raise_for_error()
+    except NotFoundError:
+        return []
+    found: list[dict[str, Any]] = reply.json()["checkpoints"]
+    return found
+
+
+def metrics(series: str) -> list[dict[str, Any]]:
+    """Every row that was reported to a series, in the order of the reports."""
+    try:
+        reply = gateway().request("GET", f"/v1/checkpoints/{quote(series, safe='')}/metrics").raise_for_error()
+    except NotFoundError:
+        return []
+    return [json.loads(line) for line in reply.body.splitlines() if line]
+
+
+def _remove(folder: str, owner: int) -> None:
+    """A forked child may end long before the process that still reads the files."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def choose(listed: list[dict[str, Any]], step: int | None, best: str | None, order: str) -> dict[str, Any] | None:

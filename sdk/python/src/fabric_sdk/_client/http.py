@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
+import socket
 import ssl
 import threading
 import time
@@ -22,6 +24,8 @@ __all__ = ["Http", "Reply", "gateway"]
 PATIENCE_S = 15.0
 #: The same where nobody has listened so far: most likely `fabric up` was not run.
 REFUSED_PATIENCE_S = 1.0
+#: How long a gateway that has no room for it is asked again.
+TURNED_AWAY_PATIENCE_S = 60.0
 _CONNECT_S = 10.0
 _IDLE_CONNECTIONS = 32
 _RETRY_STATUS = (502, 503, 504)
@@ -52,6 +56,15 @@ class Reply:
         told = self.json()
         raise from_body(told.get("error") or {"message": f"the gateway answered {self.status}"})
 
+    def turned_away(self) -> bool:
+        """Nothing was accepted, for lack of room; an outcome of the same status names its invocation."""
+        return self.status == 429 and "fabric-invocation" not in self.headers
+
+    def retry_after(self) -> float:
+        """Seconds, 0 where it does not say; a little more, so that not all come back at once."""
+        said = self.headers.get("retry-after", "")
+        return float(said) * random.uniform(1.0, 1.2) if said.isdigit() else 0.0
+
 
 class Http:
     """One gateway's connections."""
@@ -67,7 +80,7 @@ class Http:
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._answered = False
+        self._reached = False
 
     def request(
         self,
@@ -78,33 +91,48 @@ class Http:
         body: Any = None,
         timeout: float = 60.0,
         repeat: bool = True,
+        turned_away_patience: float = TURNED_AWAY_PATIENCE_S,
     ) -> Reply:
-        """Sends and reads everything. With `repeat`, again after a dropped connection or a 502-504."""
-        began = time.monotonic()
+        """Sends and reads everything. With `repeat`, again after a dropped connection, a 502-504 or a lack of room."""
+        failing_since = 0.0  # a call may have waited long before its gateway died
         delay = 0.05
         while True:
-            patience = PATIENCE_S
+            patience, asked = PATIENCE_S, 0.0
             try:
                 reply = self._once(method, path, headers, body, timeout)
-                if reply.status not in _RETRY_STATUS or not repeat:
+                if not repeat or not (reply.status in _RETRY_STATUS or reply.turned_away()):
                     return reply
+                asked = reply.retry_after()
+                if reply.turned_away():
+                    patience = turned_away_patience
                 problem: Exception | None = None
             except (OSError, http.client.HTTPException) as error:
                 problem, reply = error, None
-                if isinstance(error, ConnectionRefusedError) and not self._answered:
+                if isinstance(error, ConnectionRefusedError) and not self._reached:
                     patience = REFUSED_PATIENCE_S
-            if not repeat or time.monotonic() - began + delay > patience:
+            now = time.monotonic()
+            failing_since = failing_since or now
+            if not repeat or now - failing_since + max(delay, asked) > patience:
                 if reply is not None:
                     return reply
                 raise self._unreachable(problem) from problem
-            self._pause(delay)
+            self._pause(max(delay, asked))
             delay = min(delay * 2, 2.0)
 
     def open(
-        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout: float | None = None,
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """A connection of its own and an answer still to be read; the caller closes the connection."""
-        connection = self._connect(None)
+        try:
+            connection = self._connect(timeout)
+        except OSError as error:
+            raise self._unreachable(error) from error
         try:
             connection.request(method, self._base + path, body, self._headers(headers))
             return connection, connection.getresponse()
@@ -121,7 +149,6 @@ class Http:
         except BaseException:
             connection.close()
             raise
-        self._answered = True
         if response.will_close:
             connection.close()
         else:
@@ -157,6 +184,7 @@ class Http:
         else:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=_CONNECT_S)
         connection.connect()
+        self._reached = True
         connection.sock.settimeout(timeout)
         return connection
 
@@ -167,6 +195,15 @@ class Http:
             retryable=True,
             fault="platform",
         )
+
+
+def hang_up(connection: http.client.HTTPConnection | None) -> None:
+    """Lets a thread that waits for bytes of the connection go on, with an exception."""
+    if connection is not None and connection.sock is not None:
+        try:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it was gone already
 
 
 def _lower(response: http.client.HTTPResponse) -> dict[str, str]:

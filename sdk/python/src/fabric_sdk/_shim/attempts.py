@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from .slice import Slice
 
 Key = tuple[str, int]
 
@@ -13,23 +19,32 @@ class Attempt:
 
     __slots__ = (
         "accept_pickle",
+        "behind",
         "body",
         "delivered",
         "encoding",
         "generation",
         "handle",
         "id",
+        "keep",
+        "method",
         "path",
         "reason",
+        "slice",
         "stream",
+        "wake",
     )
 
     def __init__(self, header: dict[str, Any], body: bytes) -> None:
         self.id: str = header["id"]
         self.generation: int = header["generation"]
-        self.encoding: str = header["encoding"]
+        #: Of a class.
+        self.method: str | None = header.get("method")
+        self.encoding: str = header.get("encoding", "json")
         self.accept_pickle: bool = header["accept_pickle"]
         self.body = body
+        #: The inputs, when it is a slice of a map.
+        self.slice: Slice | None = None
         #: The spooled body, when it came as a stream.
         self.path: str | None = None
         #: "cancelled" or "timed_out" once the runner wants it to end.
@@ -40,6 +55,12 @@ class Attempt:
         self.handle: Any = None
         #: Number of the stream that brings the body, until it is whole.
         self.stream: int | None = None
+        #: The checkpoint that is being saved behind the function.
+        self.behind: Future[int] | None = None
+        #: Which checkpoints of its series stay, as a report tells it.
+        self.keep: dict[str, Any] | None = None
+        #: Tells whoever waits to send a chunk to look again.
+        self.wake: Callable[[], object] | None = None
 
     @property
     def key(self) -> Key:
@@ -49,6 +70,9 @@ class Attempt:
 #: Set where several attempts can run at once.
 here: ContextVar[Attempt | None] = ContextVar("fabric_attempt", default=None)
 
+#: Those that one call of a batched function serves, in whatever runs it.
+batch: ContextVar[list[Attempt] | None] = ContextVar("fabric_batch", default=None)
+
 running: dict[Key, Attempt] = {}
 
 
@@ -56,6 +80,12 @@ def current() -> Attempt | None:
     """The attempt the calling code belongs to; in a thread that user code started, the only one running, if so."""
     attempt = here.get()
     return attempt if attempt is not None and attempt.key in running else sole()
+
+
+def asking() -> Attempt | None:
+    """The attempt in whose name the calling code asks its runner: of a batch, any that is still inside."""
+    inside = batch.get()
+    return current() if inside is None else next((attempt for attempt in inside if attempt.key in running), None)
 
 
 def sole() -> Attempt | None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from inspect import isasyncgenfunction, isgeneratorfunction
 from queue import SimpleQueue
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Optional, Protocol
 
 from ..errors import InputCancelled
-from . import attempts, outcome
+from . import attempts, outcome, saving
+from .arguments import arguments
 from .attempts import Attempt
 from .link import Link, Outcome
 from .output import Output
+from .slice import run_slice, run_slice_async
+from .yields import drive, drive_async
 
 #: Its default action is to be ignored, and next to nobody uses it.
 INTERRUPT = signal.SIGURG
 
-_decode_json = json.JSONDecoder().decode
+
+#: By method; a plain function's is None.
+Functions = Mapping[Optional[str], Callable[..., Any]]
 
 
 class Executor(Protocol):
@@ -40,26 +43,12 @@ class Executor(Protocol):
         """Runs on the main thread until stopped."""
 
 
-def arguments(attempt: Attempt) -> tuple[Any, Any]:
-    """Positional and named arguments. Opens the caller's pickle: anything may be raised."""
-    body = attempt.body
-    if attempt.path is not None:
-        with open(attempt.path, "rb") as file:
-            body = file.read()
-        os.unlink(attempt.path)
-    attempt.body = b""
-    if attempt.encoding == "pickle":
-        args, kwargs = pickle.loads(body)
-        return args, kwargs
-    call = _decode_json(body.decode())
-    return call.get("args", ()), call.get("kwargs", {})
-
-
 class MainThread:
     """One slot, plain functions: they find themselves on the main thread, as in a script."""
 
-    def __init__(self, function: Callable[..., Any], link: Link, output: Output) -> None:
-        self._function = function
+    def __init__(self, functions: Functions, link: Link, output: Output) -> None:
+        self._functions = functions
+        self._yields = {name for name, function in functions.items() if isgeneratorfunction(function)}
         self._link = link
         self._output = output
         self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
@@ -80,6 +69,11 @@ class MainThread:
             attempt = take()
             if attempt is None:
                 return
+            if attempt.slice is not None:
+                run_slice(attempt.slice, self._functions[attempt.method], self._arm, self._disarm)
+                drain(attempt)
+                self._link.slices.settle(attempt.slice)
+                continue
             result = self._attempt(attempt)
             drain(attempt)
             settle(attempt, result)
@@ -102,28 +96,40 @@ class MainThread:
                 except Exception as error:
                     return outcome.undecodable(attempt, error)
                 began = perf_counter()
-                value = self._function(*args, **kwargs)
+                value = self._functions[attempt.method](*args, **kwargs)
+                if attempt.method in self._yields:
+                    value = drive(attempt, value, self._link, self._arm, self._disarm)
+                if attempt.behind is not None:
+                    attempt.behind.result()
             finally:
                 self._armed = None
         except BaseException as error:
             self._armed = None
+            saving.end(attempt, error)
             return outcome.raised(attempt, error, (perf_counter() - began) * 1000)
         run_ms = (perf_counter() - began) * 1000
         if attempt.delivered:
             return outcome.cancelled(attempt, run_ms)
         return outcome.returned(attempt, value, run_ms)
 
+    def _arm(self, attempt: Attempt) -> None:
+        self._armed = attempt
+
+    def _disarm(self, _attempt: Attempt) -> None:
+        self._armed = None
+
 
 class Threads:
     """Several slots, plain functions: a thread for each input that runs."""
 
-    def __init__(self, function: Callable[..., Any], link: Link, output: Output, slots: int) -> None:
+    def __init__(self, functions: Functions, link: Link, output: Output, slots: int) -> None:
         import ctypes
 
         self._raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
         self._raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
         self._nothing = ctypes.py_object()
-        self._function = function
+        self._functions = functions
+        self._yields = {name for name, function in functions.items() if isgeneratorfunction(function)}
         self._link = link
         self._output = output
         self._slots = slots
@@ -161,9 +167,14 @@ class Threads:
             if attempt is None:
                 return
             attempts.here.set(attempt)
-            result = self._attempt(attempt)
-            self._output.drain(attempt)
-            self._link.settle(attempt, result)
+            if attempt.slice is not None:
+                run_slice(attempt.slice, self._functions[attempt.method], self._arm, self._disarm)
+                self._output.drain(attempt)
+                self._link.slices.settle(attempt.slice)
+            else:
+                result = self._attempt(attempt)
+                self._output.drain(attempt)
+                self._link.settle(attempt, result)
             attempts.here.set(None)
 
     def _attempt(self, attempt: Attempt) -> Outcome:
@@ -178,11 +189,16 @@ class Threads:
                 if attempt.reason is not None:
                     return outcome.cancelled(attempt)
                 began = perf_counter()
-                value = self._function(*args, **kwargs)
+                value = self._functions[attempt.method](*args, **kwargs)
+                if attempt.method in self._yields:
+                    value = drive(attempt, value, self._link, self._arm, self._disarm)
+                if attempt.behind is not None:
+                    attempt.behind.result()
             finally:
                 self._disarm(attempt)
         except BaseException as error:
             self._disarm(attempt)
+            saving.end(attempt, error)
             return outcome.raised(attempt, error, (perf_counter() - began) * 1000)
         run_ms = (perf_counter() - began) * 1000
         if attempt.delivered:
@@ -202,31 +218,32 @@ class Threads:
 
 
 class EventLoop:
-    """Coroutine functions: all inputs on one asyncio loop."""
+    """Coroutine functions and asynchronous generators: all inputs on one asyncio loop."""
 
-    def __init__(self, function: Callable[..., Any], link: Link, output: Output) -> None:
+    def __init__(self, functions: Functions, link: Link, output: Output) -> None:
         import asyncio
 
         self._asyncio = asyncio
-        self._function = function
+        self._functions = functions
+        self._yields = {name for name, function in functions.items() if isasyncgenfunction(function)}
         self._link = link
         self._output = output
-        self._loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self._loop)
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
         self._stopping = asyncio.Event()
         self._tasks: set[Any] = set()
 
     def submit(self, attempt: Attempt) -> None:
-        self._loop.call_soon_threadsafe(self._start, attempt)
+        self.loop.call_soon_threadsafe(self._start, attempt)
 
     def cancel(self, attempt: Attempt) -> None:
-        self._loop.call_soon_threadsafe(self._cancel, attempt)
+        self.loop.call_soon_threadsafe(self._cancel, attempt)
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self.loop.call_soon_threadsafe(self._stopping.set)
 
     def run(self) -> None:
-        self._loop.run_until_complete(self._until_stopped())
+        self.loop.run_until_complete(self._until_stopped())
 
     async def _until_stopped(self) -> None:
         await self._stopping.wait()
@@ -234,7 +251,7 @@ class EventLoop:
             await self._asyncio.wait(self._tasks)
 
     def _start(self, attempt: Attempt) -> None:
-        task = self._loop.create_task(self._run(attempt))
+        task = self.loop.create_task(self._run(attempt))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -246,6 +263,11 @@ class EventLoop:
     async def _run(self, attempt: Attempt) -> None:
         attempts.here.set(attempt)
         attempt.handle = self._asyncio.current_task()
+        if attempt.slice is not None:
+            await run_slice_async(attempt.slice, self._functions[attempt.method])
+            self._output.drain(attempt)
+            self._link.slices.settle(attempt.slice)
+            return
         result = await self._attempt(attempt)
         self._output.drain(attempt)
         self._link.settle(attempt, result)
@@ -259,8 +281,12 @@ class EventLoop:
             return outcome.undecodable(attempt, error)
         began = perf_counter()
         try:
-            value = await self._function(*args, **kwargs)
+            called = self._functions[attempt.method](*args, **kwargs)
+            value = await (drive_async(attempt, called, self._link) if attempt.method in self._yields else called)
+            if attempt.behind is not None:
+                await self._asyncio.wrap_future(attempt.behind)
         except BaseException as error:
+            await saving.end_async(attempt, error)
             return outcome.raised(attempt, error, (perf_counter() - began) * 1000)
         run_ms = (perf_counter() - began) * 1000
         if attempt.delivered:

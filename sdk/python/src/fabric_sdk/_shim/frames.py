@@ -12,6 +12,10 @@ MAX_HEADER_BYTES = 256 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 INLINE_BYTES = 256 * 1024
 STREAM_WINDOW_BYTES = 1024 * 1024
+#: One yielded value; and what may be yielded without being stored, in chunks and in bytes.
+CHUNK_BYTES = MAX_BODY_BYTES
+CHUNK_WINDOW = 1024
+CHUNK_WINDOW_BYTES = 1024 * 1024
 #: Bytes of a stream that go into one frame.
 STREAM_CHUNK_BYTES = 128 * 1024
 

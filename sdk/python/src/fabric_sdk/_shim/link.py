@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from . import attempts
+from . import attempts, complaint
 from .attempts import Attempt, Key
 from .frames import PROTOCOL_VERSION, Decoder, Header, ProtocolError, encode
+from .held_logs import HeldLogs
+from .questions import Questions
+from .slices import FLUSH_S, Slices
 from .streams import Streams
+from .unstored import Unstored
 
 Handler = Callable[[Header, bytes], None]
 
 _FIRST_DELAY_S = 0.02
 _LONGEST_DELAY_S = 1.0
-_HELD_LOG_BYTES = 1024 * 1024
 _RECEIVE_BYTES = 256 * 1024
 #: Streamed results that await their acknowledgement; a runner bounds what one container may open.
 _STREAMS_AT_ONCE = 32
@@ -50,13 +52,14 @@ class Link:
         self._outcomes: dict[Key, Outcome] = {}
         self._held_outcomes: deque[Outcome] = deque()
         self._streamed: set[Key] = set()
+        self._unstored: dict[Key, Unstored] = {}
         self._settled = threading.Condition(self._lock)
-        self._questions: dict[int, bytes] = {}
-        self._held_logs: deque[bytes] = deque()
-        self._held_log_bytes = 0
+        self._held_logs = HeldLogs()
         self._posts: SimpleQueue[Callable[[], Any]] = SimpleQueue()
-        self.handlers: dict[str, Handler] = {}
+        self.handlers: dict[str, Handler] = {"yield.ack": self._chunks_stored}
+        self.slices = Slices(self)
         self.streams = Streams(self, scratch_streams)
+        self._questions = Questions(self._write, self.streams)
         self.lost: list[Callable[[], None]] = [self.streams.connection_lost]
 
     def start(self) -> None:
@@ -74,25 +77,42 @@ class Link:
         with self._lock:
             return self._write(frame)
 
-    def log(self, frame: bytes) -> None:
-        """Output is kept while there is no connection, the latest MiB of it."""
+    def send_kept(self, kept: list[bytes], frame: bytes) -> None:
+        """Send a frame that a reconnection sends again: in one step, or it would be sent twice."""
+        with self._lock:
+            kept.append(frame)
+            self._write(frame)
+
+    def log(self, header: Header, text: bytes) -> None:
+        """Output is kept while there is no connection."""
+        frame = encode(header, text)
         with self._lock:
             if self._write(frame):
                 return
-            self._held_logs.append(frame)
-            self._held_log_bytes += len(frame)
-            while self._held_log_bytes > _HELD_LOG_BYTES:
-                self._held_log_bytes -= len(self._held_logs.popleft())
+            self._held_logs.add(frame, max(1, text.count(b"\n")))
 
-    def ask(self, number: int, frame: bytes) -> None:
+    def ask(self, number: int, header: Header, body: bytes = b"") -> None:
         """Send a request, again after each reconnection until `forget`."""
         with self._lock:
-            self._questions[number] = frame
-        self.post(lambda: self._send_question(number))
+            self._questions.add(number, header, body)
+        self.post(lambda: self._locked(lambda: self._questions.write(number)))
 
     def forget(self, number: int) -> None:
         with self._lock:
-            self._questions.pop(number, None)
+            has_room = self._questions.forget(number)
+        if has_room:
+            self.post(lambda: self._locked(self._questions.write_held))
+
+    def offer_chunk(self, attempt: Attempt, encoding: str, data: bytes) -> bool:
+        """Send the next chunk, again until it is stored; False when `attempt.wake` has to be waited for first."""
+        with self._lock:
+            unstored = self._unstored.get(attempt.key)
+            if unstored is None:
+                unstored = self._unstored[attempt.key] = Unstored(attempt)
+            frame = unstored.take(encoding, data)
+            if frame is not None:
+                self._write(frame)
+            return frame is not None
 
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """The attempt leaves the user's hands; its outcome is sent until it is acknowledged."""
@@ -110,7 +130,7 @@ class Link:
 
     def wait_acknowledged(self, timeout: float) -> bool:
         with self._settled:
-            return self._settled.wait_for(lambda: not self._outcomes, timeout)
+            return self._settled.wait_for(lambda: not self._outcomes and not self.slices.kept, timeout)
 
     def send_last(self, frame: bytes, timeout: float) -> bool:
         """Send a frame after which the process ends, waiting for a connection if need be."""
@@ -119,7 +139,7 @@ class Link:
             self._ready = lambda: frame
             while time.monotonic() < deadline:
                 if self._socket is not None and self._write(frame):
-                    self._flush_logs()
+                    self._held_logs.flush(self._write)
                     return True
                 self._settled.wait(max(0.0, deadline - time.monotonic()))
         return False
@@ -156,26 +176,24 @@ class Link:
             self._write(encode({**outcome.header, "stream": number}))
             self._write(encode({"type": "stream.open", "stream": number, "name": f"result {outcome.header['id']}"}))
 
-    def _send_question(self, number: int) -> None:
+    def _locked(self, act: Callable[[], object]) -> None:
         with self._lock:
-            frame = self._questions.get(number)
-            if frame is not None:
-                self._write(frame)
+            act()
 
     def _greet(self) -> None:
         if self._ready is not None:
             self._write(self._ready())
-        self._flush_logs()
+        self._held_logs.flush(self._write)
+        for unstored in list(self._unstored.values()):
+            for frame in unstored.frames():
+                self._write(frame)
         self._streamed.clear()
         self._held_outcomes.clear()
         for outcome in list(self._outcomes.values()):
             self._write_outcome(outcome)
-        for question in list(self._questions.values()):
-            self._write(question)
-
-    def _flush_logs(self) -> None:
-        while self._held_logs and self._write(self._held_logs[0]):
-            self._held_log_bytes -= len(self._held_logs.popleft())
+        for frame in self.slices.frames():
+            self._write(frame)
+        self._questions.write_all()
 
     # receiving
 
@@ -188,7 +206,7 @@ class Link:
                 if self._receive(connection):
                     delay = _FIRST_DELAY_S
             except (ProtocolError, KeyError) as error:
-                complain(f"dropping the connection: {type(error).__name__}: {error}")
+                complaint.tell(f"dropping the connection: {type(error).__name__}: {error}")
             except OSError:
                 pass  # no runner there now: it is coming back, or it will end this container
             finally:
@@ -227,15 +245,23 @@ class Link:
             self._greet()
             self._settled.notify_all()
 
+    def _chunks_stored(self, header: Header, _body: bytes) -> None:
+        with self._lock:
+            unstored = self._unstored.get((header["id"], header["generation"]))
+            if unstored is not None:
+                unstored.stored(header["seq"])
+
     def _acknowledged(self, header: Header) -> None:
         with self._settled:
             key = (header["id"], header["generation"])
             self._outcomes.pop(key, None)
+            self._unstored.pop(key, None)
+            self.slices.kept.pop(key, None)
             if key in self._streamed:
                 self._streamed.remove(key)
                 if self._held_outcomes:
                     self._write_outcome(self._held_outcomes.popleft())
-            if not self._outcomes:
+            if not self._outcomes and not self.slices.kept:
                 self._settled.notify_all()
 
     def _lose(self, connection: socket.socket) -> None:
@@ -248,7 +274,11 @@ class Link:
 
     def _post_for_ever(self) -> None:
         while True:
-            self._posts.get()()
+            try:
+                act = self._posts.get(timeout=FLUSH_S if self.slices.kept else None)
+            except Empty:
+                act = self.slices.flush
+            act()
 
 
 def _name(key: Key) -> Header:
@@ -260,14 +290,5 @@ def _or_die(body: Callable[[], None]) -> None:
     try:
         body()
     except BaseException:
-        complain(f"a defect ended this container:\n{traceback.format_exc()}")
+        complaint.tell(f"a defect ended this container:\n{traceback.format_exc()}")
         os._exit(70)
-
-
-def complain(message: str) -> None:
-    """For whoever reads the container's own log; the user's stderr goes elsewhere."""
-    print(f"fabric shim: {message}", file=own_stderr or sys.__stderr__, flush=True)
-
-
-#: The stderr the process was started with, once the user's has been redirected.
-own_stderr: Any = None

@@ -1,30 +1,38 @@
-"""What user code asks of its runner: series, report, restore. Installed as the package's channel."""
+"""What user code asks of its runner: series, report, restore, and calls. Installed as the package's channel."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidError, from_body
+from ..errors import InputCancelled, InvalidError, from_body
 from . import attempts
 from .attempts import Attempt, Key
-from .frames import Header, encode
+from .calls import Answer, ContainerCalls, Question
+from .frames import Header
 from .link import Link
-from .streams import CONNECTION_LOST
+from .saving import Saving, keep_rule
+from .streams import CONNECTION_LOST, DISK_FULL
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _WAKE: dict[str, Any] = {}
 #: Folders that outlive the input they were restored for: the latest ones.
 _RESTORED_KEPT = 4
 
 
-class _Question:
-    def __init__(self, attempt: Attempt) -> None:
+class _Asked:
+    def __init__(self, attempt: Attempt, deliver: Callable[[dict[str, Any]], object]) -> None:
         self.attempt = attempt
-        self.answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        #: Gives an answer to whoever asked; `_WAKE` is none.
+        self.deliver = deliver
+        self.number = 0
         #: What the receiving thread does with an answer before the asker wakes up.
         self.on_value: Callable[[dict[str, Any]], None] | None = None
 
@@ -36,7 +44,10 @@ class RunnerChannel:
         self._link = link
         self._own = os.path.join(scratch, ".fabric")
         self._numbers = itertools.count(1)
-        self._questions: dict[int, _Question] = {}
+        self._asked: dict[int, _Asked] = {}
+        self._pid = os.getpid()
+        self.calls = ContainerCalls(self)
+        self._saving = Saving(self._ask, self._ask_behind, scratch)
         self._restored: list[tuple[str, Key]] = []
         link.handlers["reply"] = self._replied
 
@@ -48,24 +59,29 @@ class RunnerChannel:
         return value
 
     def report(self, metrics: dict[str, Any], directory: str | None, step: int | None) -> int:
-        operation: dict[str, Any] = {"op": "report", "metrics": metrics}
-        if step is not None:
-            operation["step"] = step
-        if directory is None:
-            return int(self._ask(operation)["step"])
-        name = os.urandom(16).hex()
-        copy = os.path.join(self._own, "checkpoints", name)
-        try:
-            shutil.copytree(directory, copy)
-            operation["directory"] = f".fabric/checkpoints/{name}"
-            return int(self._ask(operation)["step"])
-        finally:
-            shutil.rmtree(copy, ignore_errors=True)
+        return self._saving.report(self._current(), metrics, directory, step)
+
+    def save_behind(self, metrics: dict[str, Any], directory: str | None, step: int | None, given: bool) -> Future[int]:
+        return self._saving.behind(self._current(), metrics, directory, step, given)
+
+    def keep(self, num_to_keep: int | None, attribute: str | None, order: str) -> None:
+        self._current().keep = keep_rule(num_to_keep, attribute, order)
+
+    def _ask_behind(
+        self, attempt: Attempt, operation: dict[str, Any], answered: Callable[[dict[str, Any]], None]
+    ) -> None:
+        def deliver(answer: dict[str, Any]) -> None:
+            if answer is not _WAKE:
+                self._asked.pop(asked.number, None)
+                answered(answer)
+
+        asked = _Asked(attempt, deliver)
+        self._begin(asked, operation, b"")
 
     def restore(
-        self, series: str | None, step: int | None, metric: str | None, order: str | None
+        self, series: str | None, step: int | None, metric: str | None, order: str | None, at: str | None = None
     ) -> dict[str, Any] | None:
-        named = {"series": series, "step": step, "metric": metric, "order": order}
+        named = {"series": series, "step": step, "metric": metric, "order": order, "at": at}
         operation = {"op": "restore", **{key: value for key, value in named.items() if value is not None}}
         while True:
             restoring = _Restoring(self._link, os.path.join(self._own, "restored", os.urandom(16).hex()))
@@ -91,51 +107,129 @@ class RunnerChannel:
 
     def wake(self, attempt: Attempt) -> None:
         """Let a thread that waits for an answer notice that its input shall end."""
-        for question in list(self._questions.values()):
-            if question.attempt is attempt:
-                question.answers.put(_WAKE)
+        for asked in list(self._asked.values()):
+            if asked.attempt is attempt:
+                asked.deliver(_WAKE)
+
+    def ask(self, question: Question) -> Answer:
+        return _answer(self._await(question.operation, question.body, question=question))
+
+    async def ask_aio(self, question: Question) -> Answer:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        answered = loop.create_future()
+
+        def deliver(answer: dict[str, Any]) -> None:
+            if answer is not _WAKE:  # whose task is cancelled needs no other sign
+                loop.call_soon_threadsafe(take, answer)
+
+        def take(answer: dict[str, Any]) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        number = self._begin(_Asked(self._current(), deliver), question.operation, question.body)
+        try:
+            return _answer(await answered)
+        finally:
+            self._forget(number)
 
     def _current(self) -> Attempt:
-        attempt = attempts.current()
+        if os.getpid() != self._pid:
+            raise InvalidError(
+                "a process that a function started has no way to its runner; use fabric in the function's own process",
+                code="bad_request",
+            )
+        attempt = attempts.asking()
         if attempt is None:
             raise InvalidError(
-                "this thread belongs to none of the running inputs; call fabric.train from the function's own thread",
+                "this thread belongs to none of the running inputs; call fabric from the function's own thread",
                 code="bad_request",
             )
         return attempt
 
-    def _ask(self, operation: dict[str, Any], restoring: _Restoring | None = None) -> Any:
-        attempt = self._current()
-        number = next(self._numbers)
-        question = _Question(attempt)
-        if restoring is not None:
-            restoring.finished = question.answers.put
-            question.on_value = restoring.begin
-        header = {"type": "request", "request": number, "id": attempt.id, "generation": attempt.generation}
-        self._questions[number] = question
-        try:
-            self._link.ask(number, encode({**header, "operation": operation}))
-            answer = question.answers.get()
-            while answer is _WAKE:  # an exception set in this thread is raised here
-                answer = question.answers.get()
-        finally:
-            self._questions.pop(number, None)
-            self._link.forget(number)
+    def _ask(self, operation: Header, restoring: _Restoring | None = None) -> Any:
+        answer = self._await(operation, b"", restoring)
         if answer.get("lost"):
             raise _ConnectionLost
         if not answer["ok"]:
             raise from_body({"fault": "user", **answer["error"]})
         return answer.get("value")
 
-    def _replied(self, header: Header, _body: bytes) -> None:
-        question = self._questions.get(header["request"])
+    def _await(
+        self, operation: Header, body: bytes, restoring: _Restoring | None = None, *, question: Question | None = None
+    ) -> dict[str, Any]:
+        """With a `question`, a thread in which nothing is raised when the input shall end gives up by itself."""
+        attempt = self._current()
+        answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        asked = _Asked(attempt, answers.put)
+        if question is not None:
+            question.give_up = lambda: answers.put({"ok": True, "lost": True})
+        if restoring is not None:
+            restoring.finished = answers.put
+            asked.on_value = restoring.begin
+        is_foreign = question is not None and attempts.batch.get() is None  # a batch is interrupted as a whole
+        number = self._begin(asked, operation, body)
+        try:
+            answer = answers.get()
+            while answer is _WAKE:  # an exception set in the input's own thread is raised here
+                if is_foreign and threading.get_ident() != (attempt.handle or threading.main_thread().ident):
+                    raise InputCancelled(attempt.reason)
+                answer = answers.get()
+            return answer
+        finally:
+            self._forget(number)
+
+    def _begin(self, asked: _Asked, operation: Header, body: bytes) -> int:
+        number = next(self._numbers)
+        attempt = asked.attempt
+        asked.number = number
+        self._asked[number] = asked
+        header = {"type": "request", "request": number, "id": attempt.id, "generation": attempt.generation}
+        self._link.ask(number, {**header, "operation": operation}, body)
+        if attempt.reason is not None:  # it was woken before there was anything to wake
+            asked.deliver(_WAKE)
+        return number
+
+    def _forget(self, number: int) -> None:
+        self._asked.pop(number, None)
+        self._link.forget(number)
+
+    def _replied(self, header: Header, body: bytes) -> None:
+        asked = self._asked.get(header["request"])
         self._link.forget(header["request"])
-        if question is None:
-            return  # the asker was cancelled
-        if question.on_value is not None and header["ok"] and header.get("value") is not None:
-            question.on_value(header)
+        value = header.get("value")
+        stream = value.get("stream") if isinstance(value, dict) else None
+        deliver = asked.deliver if asked is not None else _discard  # the asker was cancelled
+        if stream is not None:
+            self._link.streams.claim(stream, _arrival(header, deliver))
+        elif asked is not None and asked.on_value is not None and header["ok"] and value is not None:
+            asked.on_value(header)
         else:
-            question.answers.put(header)
+            deliver({**header, "body": body})
+
+
+def _answer(told: dict[str, Any]) -> Answer:
+    if not told["ok"]:
+        raise from_body({"fault": "user", **told["error"]})
+    return Answer(told.get("value"), told.get("body", b""), path=told.get("path"), lost=told.get("lost", False))
+
+
+def _arrival(header: Header, deliver: Callable[[dict[str, Any]], object]) -> Callable[[str | None, str], None]:
+    def arrived(path: str | None, problem: str) -> None:
+        if path is not None:
+            deliver({**header, "path": path})
+        elif problem.startswith(DISK_FULL):
+            deliver({"ok": False, "error": {"code": "disk_full", "message": f"the result does not fit: {problem}"}})
+        else:
+            deliver({**header, "lost": True})
+
+    return arrived
+
+
+def _discard(told: dict[str, Any]) -> None:
+    if "path" in told:
+        os.unlink(told["path"])
 
 
 class _ConnectionLost(Exception):

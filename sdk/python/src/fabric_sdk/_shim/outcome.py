@@ -15,6 +15,7 @@ from ..errors import InputCancelled
 from .attempts import Attempt
 from .frames import INLINE_BYTES, encode, encode_raw
 from .link import Outcome
+from .retryable import is_final
 from .streams import NO_SPACE
 
 _MESSAGE_BYTES = 16 * 1024
@@ -22,19 +23,33 @@ _TRACEBACK_BYTES = 64 * 1024
 _NOT_THE_USERS = (os.path.dirname(__file__) + os.sep, "<frozen importlib", importlib.__file__)
 
 
-def returned(attempt: Attempt, value: Any, run_ms: float) -> Outcome:
-    """The function returned `value`."""
-    encoding = "json"
+class NotSendable(Exception):
+    """A value that cannot travel, with the code that says why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def encoded(attempt: Attempt, value: Any, what: str = "result") -> tuple[str, bytes]:
+    """How `value` travels. Raises NotSendable, or MemoryError."""
     try:
         data = plain_json(value)
-        if data is None and attempt.accept_pickle:
-            encoding, data = "pickle", pickled(value)
-        elif data is None:
-            data = lenient_json(value)
-    except MemoryError as error:
-        return raised(attempt, error, run_ms)
+        if data is not None:
+            return "json", data
+        return ("pickle", pickled(value)) if attempt.accept_pickle else ("json", lenient_json(value))
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a user's __reduce__ may raise
-        return _failed(attempt, {"code": "result_not_serializable", "message": _advice(value, error)}, run_ms)
+        raise NotSendable("result_not_serializable", _advice(value, error, what)) from error
+
+
+def returned(attempt: Attempt, value: Any, run_ms: float) -> Outcome:
+    """The function returned `value`."""
+    try:
+        encoding, data = encoded(attempt, value)
+    except (MemoryError, NotSendable) as error:
+        return raised(attempt, error, run_ms)
     if len(data) <= INLINE_BYTES:
         head = (
             f'{{"type":"result","id":{quote(attempt.id)},"generation":{attempt.generation},'
@@ -47,10 +62,17 @@ def returned(attempt: Attempt, value: Any, run_ms: float) -> Outcome:
 
 def raised(attempt: Attempt, error: BaseException, run_ms: float) -> Outcome:
     """The function raised `error`."""
+    told, body = explain(attempt, error)
+    return _failed(attempt, told, run_ms, body)
+
+
+def explain(attempt: Attempt, error: BaseException) -> tuple[dict[str, Any], bytes]:
+    """What `error` is told as, and its pickle where it is the user's own exception."""
     if attempt.delivered or isinstance(error, InputCancelled):
-        return cancelled(attempt, run_ms, trace(error))
+        return _cancelled(attempt, trace(error)), b""
+    if isinstance(error, NotSendable):
+        return {"code": error.code, "message": str(error)}, b""
     told: dict[str, Any] = {"message": clip(_one_line(error), _MESSAGE_BYTES), "traceback": trace(error)}
-    body = b""
     if isinstance(error, SystemExit):
         told["code"] = "exited"
         told["message"] = f"the function called sys.exit({'' if error.code is None else repr(error.code)})"
@@ -63,25 +85,41 @@ def raised(attempt: Attempt, error: BaseException, run_ms: float) -> Outcome:
     else:
         told["code"] = "exception"
         told["type"] = clip(f"{type(error).__module__}.{type(error).__qualname__}".replace("builtins.", ""), 512)
-        body = _pickled_exception(error)
-    return _failed(attempt, told, run_ms, body)
+    if is_final(error):
+        told["retryable"] = False
+    return told, _pickled_exception(error) if told["code"] == "exception" else b""
 
 
-def cancelled(attempt: Attempt, run_ms: float = 0.0, where: str = "") -> Outcome:
+def cancelled(attempt: Attempt, run_ms: float = 0.0) -> Outcome:
     """The input ended because the runner asked for it."""
+    return _failed(attempt, _cancelled(attempt), run_ms)
+
+
+def _cancelled(attempt: Attempt, where: str = "") -> dict[str, Any]:
     code = attempt.reason or "cancelled"
     message = "the input ran longer than its timeout" if code == "timed_out" else "the input was cancelled"
-    told = {"code": code, "message": message, **({"traceback": where} if where else {})}
-    return _failed(attempt, told, run_ms)
+    return {"code": code, "message": message, **({"traceback": where} if where else {})}
 
 
 def undecodable(attempt: Attempt, error: BaseException) -> Outcome:
     """The arguments could not be opened."""
-    told = {
-        "code": "invalid_arguments",
-        "message": clip(f"the arguments do not open: {_one_line(error)}", _MESSAGE_BYTES),
-    }
-    return _failed(attempt, told, 0.0)
+    return _failed(attempt, undecodable_error(error), 0.0)
+
+
+def undecodable_error(error: BaseException) -> dict[str, Any]:
+    """What arguments that do not open are told as."""
+    message = clip(f"the arguments do not open: {_one_line(error)}", _MESSAGE_BYTES)
+    return {"code": "invalid_arguments", "message": message}
+
+
+def batch_invalid(attempt: Attempt, message: str, run_ms: float) -> Outcome:
+    """The function returned something that cannot be shared out among its batch."""
+    return _failed(attempt, {"code": "batch_result_invalid", "message": message}, run_ms)
+
+
+def unknown_method(attempt: Attempt) -> Outcome:
+    """The class here has no such method."""
+    return _failed(attempt, {"code": "invalid_arguments", "message": f"there is no method {attempt.method}"}, 0.0)
 
 
 def not_received(attempt: Attempt, code: str, message: str) -> Outcome:
@@ -128,7 +166,7 @@ def _failed(attempt: Attempt, error: dict[str, Any], run_ms: float, body: bytes 
     return Outcome(encode({**header, "run_ms": round(run_ms, 3)}, body))
 
 
-def _advice(value: Any, error: BaseException) -> str:
+def _advice(value: Any, error: BaseException, what: str) -> str:
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
     if hasattr(value, "tolist"):
@@ -139,4 +177,4 @@ def _advice(value: Any, error: BaseException) -> str:
         hint = "declare the function with `async def`, or await it"
     else:
         hint = "return plain values: dict with string keys, list, str, int, float, bool, None"
-    return clip(f"the result, a {name}, cannot be sent ({_one_line(error)}); {hint}", _MESSAGE_BYTES)
+    return clip(f"the {what}, a {name}, cannot be sent ({_one_line(error)}); {hint}", _MESSAGE_BYTES)

@@ -1,0 +1,56 @@
+/** The part of the seam to the live state that tells what nodes have and what of it is booked. */
+import type { FunctionKey } from "./invocation.ts";
+
+export interface Gpu {
+  uuid: string;
+  /** As nvidia-smi names it, e.g. "NVIDIA H200". */
+  model: string;
+  memoryBytes: number;
+}
+
+export interface NodeFacts {
+  id: string;
+  runner: string;
+  engine: string;
+  hostname: string;
+  cpuMillis: number;
+  memoryBytes: number;
+  gpus: Gpu[];
+  startedAt: number;
+}
+
+export interface CapacityRequest {
+  node: string;
+  container: string;
+  key: FunctionKey;
+  cpuMillis: number;
+  memoryBytes: number;
+  /** How many, of which model ("any" for whichever); absent for none. */
+  gpu?: { model: string; count: number };
+  /** Of this function, over all nodes, this one included. */
+  maxContainers: number;
+}
+
+export interface Booking {
+  container: string;
+  key: FunctionKey;
+  cpuMillis: number;
+  memoryBytes: number;
+  gpus: string[];
+  /** Everything inside waits for calls: a line for each attempt, its id and the calls it cannot do without, by spaces. */
+  waits?: string[];
+}
+
+/** What each node has and what of it is booked: one ledger for all runners. */
+export interface CapacityLedger {
+  /** Announces or refreshes a node; it counts as gone when not refreshed for `ttlMs`. */
+  announce(node: NodeFacts, ttlMs: number): Promise<void>;
+  withdraw(node: string): Promise<void>;
+  nodes(): Promise<NodeFacts[]>;
+  /** All requests or none. Answers the bookings in order, or in words what is missing ("no memory: 512 MiB asked, 100 MiB free on nod_x"). */
+  book(requests: CapacityRequest[]): Promise<Booking[] | { refused: string }>;
+  release(node: string, containers: string[]): Promise<void>;
+  /** By container: what everything inside waits for; meanwhile its cpu is lent, and it does not count for max_containers. Empty: no more. */
+  lend(node: string, waits: Record<string, string[]>): Promise<void>;
+  bookings(node: string): Promise<Booking[]>;
+}

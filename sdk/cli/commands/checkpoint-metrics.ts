@@ -1,0 +1,58 @@
+/** `fabric checkpoint metrics`, and the curves of `checkpoint show --plot`. */
+import type { MetricsRow } from "../../../core/checkpoint-metrics.ts";
+import type { Client } from "../../typescript/client.ts";
+import { type Context, UsageError } from "../context.ts";
+import { plot } from "../plot.ts";
+import { moment, table } from "../table.ts";
+
+export async function metrics(series: string, options: { json?: boolean }, { terminal, client }: Context) {
+  const rows = await all(client(), series);
+  if (options.json) return terminal.json({ series, rows });
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row.metrics)))];
+  const shown = rows.map((row) => ({
+    ...row.metrics,
+    ...{ step: row.step, at: moment(row.at), saved: row.checkpoint ? "yes" : "-" },
+  }));
+  const own = ["step", "at", "saved"];
+  for (const line of table(shown, [...own, ...names.filter((name) => !own.includes(name))])) terminal.out(line);
+}
+
+async function all(client: Client, series: string): Promise<MetricsRow[]> {
+  const rows: MetricsRow[] = [];
+  for await (const row of client.checkpointMetrics(series)) rows.push(row);
+  return rows;
+}
+
+/** One curve for each metric that is a number; a step that was reported again counts as it was reported last. */
+export function curves(
+  rows: readonly MetricsRow[],
+  only: string | undefined,
+  width: number,
+): { metric: string; lines: string[] }[] {
+  const byMetric = new Map<string, Map<number, number>>();
+  for (const { step, metrics } of rows)
+    for (const [name, value] of Object.entries(metrics)) {
+      if (typeof value !== "number" || (only !== undefined && name !== only)) continue;
+      byMetric.set(name, (byMetric.get(name) ?? new Map()).set(step, value));
+    }
+  return [...byMetric].map(([metric, values]) => ({
+    metric,
+    lines: plot(
+      [...values].map(([x, y]) => ({ x, y })),
+      { width },
+    ),
+  }));
+}
+
+export async function drawCurves(series: string, only: string | undefined, { terminal, client }: Context) {
+  const drawn = curves(await all(client(), series), only, Math.min(process.stdout.columns ?? 80, 120));
+  if (drawn.length === 0)
+    throw new UsageError(
+      `the series '${series}' has no number${only === undefined ? "" : ` called '${only}'`} to draw`,
+    );
+  for (const { metric, lines } of drawn) {
+    terminal.out("");
+    terminal.out(terminal.paint.bold(metric));
+    for (const line of lines) terminal.out(line);
+  }
+}

@@ -1,0 +1,4 @@
+/** Functions that call functions, on the docker engine. */
+import { familySuite } from "./family.ts";
+
+familySuite("docker");

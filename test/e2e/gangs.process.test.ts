@@ -1,0 +1,4 @@
+/** Gangs without isolation: their ranks meet on loopback. */
+import { gangsSuite } from "./gangs.ts";
+
+gangsSuite("process");
