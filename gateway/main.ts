@@ -1,8 +1,8 @@
 /** Puts the gateway together and listens: at once, although Redis and S3 may come later. */
+
 import { rm } from "node:fs/promises";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
 import { createAdaptorServer } from "@hono/node-server";
 import { bullmqQueue } from "../core/bullmq-queue.ts";
 import { createCatalog } from "../core/catalog.ts";
@@ -18,6 +18,7 @@ import { followOutcomes } from "../core/outcomes.ts";
 import { failFastRedis } from "../core/redis/connection.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
+import { PYTHON_SDK } from "../core/root.ts";
 import { prepareSdkDir } from "../core/sdk-dir.ts";
 import { untilDone } from "../core/until-done.ts";
 import { s3UploadStore } from "../core/upload-store-s3.ts";
@@ -41,7 +42,6 @@ import { webhookSecret } from "./webhooks/secret.ts";
 
 const SWEEP = { outboxAgeMs: 2_000, queuedAgeMs: 15_000, max: 500 };
 const CLOSE_MS = 5_000;
-const SDK = fileURLToPath(new URL("../sdk/python/src", import.meta.url));
 
 const config = loadConfig();
 const log = createLog("gateway", config.logLevel);
@@ -190,7 +190,7 @@ async function chooseBuilder(config: Config): Promise<ImageBuilder> {
     caBundle: config.caBundle || undefined,
     pipIndexUrl: config.pipIndexUrl || undefined,
   };
-  const sdkDir = () => prepareSdkDir({ ...settings, source: SDK });
+  const sdkDir = () => prepareSdkDir({ ...settings, source: PYTHON_SDK });
   if (!["auto", "docker", "process"].includes(config.engine))
     fail("bad_request", `FABRIC_ENGINE=${config.engine} is none of docker, process and auto`);
   if (config.engine === "docker" || (config.engine === "auto" && (await dockerAnswers(dockerHost))))

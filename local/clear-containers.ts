@@ -9,11 +9,11 @@ const WITHIN_MS = 60_000;
 
 /** To be called when no runner lives any more. Answers the ids of the containers that were there. */
 export async function clearContainers(input: PlanInput): Promise<string[]> {
-  const { command, args, root } = input.node;
+  const { command, dist } = input.node;
   const extraEnv = toEnvironment(sharedConfig(input));
   const signal = AbortSignal.timeout(WITHIN_MS);
-  const { code, stdout, stderr } = await runCommand(command, [...args, join(root, "runner", "clear", "main.ts")], {
-    cwd: root,
+  const { code, stdout, stderr } = await runCommand(command, [join(dist, "clear.js")], {
+    cwd: dist,
     extraEnv,
     signal,
   }).catch((cause: unknown): CommandResult => {

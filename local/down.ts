@@ -1,6 +1,4 @@
 /** `fabric down`: stops the fabric of a data directory and returns when nothing of it runs any more. */
-import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Config } from "../core/config.ts";
 import { clearContainers } from "./clear-containers.ts";
 import { type DataDir, dataDir } from "./data-dir.ts";
@@ -11,8 +9,6 @@ import { dropRunning, readRunning } from "./running.ts";
 import { type LocalOptions, localConfig, withOptions } from "./settings.ts";
 import { readState } from "./state.ts";
 import { stopRecorded } from "./stop-recorded.ts";
-
-const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 export async function down(
   options: LocalOptions & { json?: boolean },
@@ -46,6 +42,6 @@ async function clear(dir: DataDir, config: Config, output: LocalContext["output"
   const state = readState(dir);
   if (!state) return;
   const ports = state.ports ?? { gateway: config.port, redis: config.redisPort, s3: config.s3Port };
-  const removed = await clearContainers({ config, state, ports, node: ourNode(ROOT) });
+  const removed = await clearContainers({ config, state, ports, node: ourNode });
   if (removed.length > 0) output.note(`removed ${removed.length} containers that a killed runner had left`);
 }

@@ -2,6 +2,7 @@
 import { systemClock } from "../core/clock.ts";
 import { loadConfig } from "../core/config.ts";
 import { createLog } from "../core/log.ts";
+import { ROOT } from "../core/root.ts";
 import { dataDir } from "./data-dir.ts";
 import { launcher } from "./launch.ts";
 import { ourNode } from "./our-node.ts";
@@ -13,7 +14,6 @@ import { supervise } from "./supervise.ts";
 
 export async function superviseHere(
   environment: NodeJS.ProcessEnv,
-  root: string,
   output: Output,
   onReady: (facts: Facts, running: Running | undefined) => void,
 ): Promise<void> {
@@ -28,13 +28,13 @@ export async function superviseHere(
       config,
       state: openState(dir),
       ports: { gateway: config.port, redis: config.redisPort, s3: config.s3Port },
-      node: ourNode(root),
+      node: ourNode,
     },
     {
       dir,
       serving,
       log: createLog("supervisor", config.logLevel),
-      launch: launcher(environment, root),
+      launch: launcher(environment, ROOT),
       clock: systemClock,
       onStep: (text) => output.status(text),
     },

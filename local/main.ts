@@ -1,10 +1,9 @@
 /** The supervisor as a process of its own: `fabric up` starts it detached, hears over IPC how it went, and lets go of it. */
 import { once } from "node:events";
-import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
 import { systemClock } from "../core/clock.ts";
 import { loadConfig } from "../core/config.ts";
 import { createLog } from "../core/log.ts";
+import { ROOT } from "../core/root.ts";
 import { dataDir } from "./data-dir.ts";
 import { LocalFailure } from "./failure.ts";
 import { launcher } from "./launch.ts";
@@ -14,7 +13,6 @@ import { serving } from "./serving.ts";
 import { openState } from "./state.ts";
 import { supervise } from "./supervise.ts";
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const config = loadConfig();
 const dir = dataDir(config.dataDir);
 const state = openState(dir);
@@ -37,13 +35,13 @@ try {
       config,
       state,
       ports: { gateway: config.port, redis: config.redisPort, s3: config.s3Port },
-      node: ourNode(root),
+      node: ourNode,
     },
     {
       dir,
       log,
       serving,
-      launch: launcher(process.env, root),
+      launch: launcher(process.env, ROOT),
       clock: systemClock,
       onStep: (text) => void tell({ kind: "step", text }),
     },

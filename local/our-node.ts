@@ -1,7 +1,11 @@
-/** How another process of ours is run: the same Node, with tsx, found from fabric's folder and not from where the user stands. */
+/** How another program of ours is run. */
+import { join } from "node:path";
+import { ROOT } from "../core/root.ts";
 
-export const ourNode = (root: string): { command: string; args: string[]; root: string } => ({
-  command: process.execPath,
-  args: ["--import", import.meta.resolve("tsx")],
-  root,
-});
+export interface OurNode {
+  command: string;
+  /** Folder of our programs. */
+  dist: string;
+}
+
+export const ourNode: OurNode = { command: process.execPath, dist: join(ROOT, "dist") };

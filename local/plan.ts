@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { type Config, toEnvironment } from "../core/config.ts";
 import { type DataDir, dataDir } from "./data-dir.ts";
+import type { OurNode } from "./our-node.ts";
 import type { Facts } from "./running.ts";
 import type { LocalState, Ports } from "./state.ts";
 
@@ -24,8 +25,7 @@ export interface PlanInput {
   config: Config;
   state: LocalState;
   ports: Ports;
-  /** How to run one of our TypeScript entries: node's path and what goes before the entry. */
-  node: { command: string; args: string[]; root: string };
+  node: OurNode;
 }
 
 const LOOPBACK = new Set(["127.0.0.1", "localhost", "::1"]);
@@ -83,11 +83,7 @@ const redisPlan = (dir: DataDir): ProcessPlan => ({
 const s3Plan = (input: PlanInput, shared: Config, dir: DataDir): ProcessPlan => ({
   name: "s3",
   command: input.node.command,
-  args: [
-    ...input.node.args,
-    join(input.node.root, "local", "s3", "main.ts"),
-    ...["--port", String(shared.s3Port), "--host", shared.host, "--dir", dir.s3],
-  ],
+  args: [join(input.node.dist, "s3.js"), ...["--port", String(shared.s3Port), "--host", shared.host, "--dir", dir.s3]],
   env: toEnvironment({
     s3AccessKeyId: shared.s3AccessKeyId,
     s3SecretAccessKey: shared.s3SecretAccessKey,
@@ -103,7 +99,7 @@ const s3Plan = (input: PlanInput, shared: Config, dir: DataDir): ProcessPlan => 
 const entryPlan = (input: PlanInput, name: "gateway" | "runner", shared: Config, graceMs: number): ProcessPlan => ({
   name,
   command: input.node.command,
-  args: [...input.node.args, join(input.node.root, name, "main.ts")],
+  args: [join(input.node.dist, `${name}.js`)],
   env: { ...toEnvironment(shared), AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "1" }, // the release is pinned
   readiness: "line",
   readyWithinMs: 60_000,

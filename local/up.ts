@@ -1,10 +1,11 @@
 /** `fabric up`: makes a fabric run on this machine and returns when it serves; a second time it only says so. */
+
 import { fork } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { commandName } from "../core/command-name.ts";
 import { type Config, toEnvironment } from "../core/config.ts";
+import { ROOT } from "../core/root.ts";
 import { clientEnvironment } from "../core/user-config.ts";
 import { type DataDir, dataDir, makeDataDir } from "./data-dir.ts";
 import { LocalFailure } from "./failure.ts";
@@ -27,8 +28,6 @@ export interface UpOptions extends LocalOptions {
   foreground?: boolean;
   json?: boolean;
 }
-
-const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 export async function up(options: UpOptions, { environment, output }: LocalContext): Promise<void> {
   const merged = withOptions(environment, options);
@@ -89,12 +88,10 @@ async function startDetached(
   const logFile = dir.log("supervisor");
   rotate(logFile);
   const log = openSync(logFile, "a", 0o600);
-  const node = ourNode(ROOT);
-  const child = fork(join(ROOT, "local", "main.ts"), {
+  const child = fork(join(ourNode.dist, "supervisor.js"), {
     cwd: ROOT,
     env: environment,
-    execPath: node.command,
-    execArgv: node.args,
+    execPath: ourNode.command,
     detached: true,
     stdio: ["ignore", log, log, "ipc"],
   });
@@ -128,7 +125,7 @@ async function foreground(
   context: LocalContext,
 ): Promise<void> {
   const { superviseHere } = await import("./foreground.ts");
-  await superviseHere({ ...environment, ...started.variables }, ROOT, context.output, (facts, running) => {
+  await superviseHere({ ...environment, ...started.variables }, context.output, (facts, running) => {
     tellUp(facts, running, options, context, started.configFile, "is up; Ctrl-C stops it");
   });
 }

@@ -1,6 +1,6 @@
 /** Puts the runner of this node together and runs it: at once, although Redis and S3 may come later. */
+
 import { mkdirSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { bullmqQueue } from "../core/bullmq-queue.ts";
 import { createCatalog } from "../core/catalog.ts";
 import { systemClock } from "../core/clock.ts";
@@ -11,6 +11,7 @@ import { createOutbox } from "../core/outbox.ts";
 import { followOutcomes } from "../core/outcomes.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
+import { PYTHON_SDK } from "../core/root.ts";
 import { prepareSdkDir } from "../core/sdk-dir.ts";
 import { untilDone } from "../core/until-done.ts";
 import { announce } from "./announce.ts";
@@ -25,7 +26,6 @@ import { createRunner, type Runner } from "./runner.ts";
 const DRAIN_MS = 10_000;
 /** What a container may print at once, as seconds of its share. */
 const LOG_BURST_SECONDS = 5;
-const SDK = fileURLToPath(new URL("../sdk/python/src", import.meta.url));
 
 const config = loadConfig();
 const log = createLog("runner", config.logLevel);
@@ -71,7 +71,7 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
   });
   const sdkDir = await prepareSdkDir({
     dataDir: config.dataDir,
-    source: SDK,
+    source: PYTHON_SDK,
     caBundle: config.caBundle || undefined,
     pipIndexUrl: config.pipIndexUrl || undefined,
     signal: stopped.signal,

@@ -44,7 +44,8 @@ fi
 
 if docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then
   step "Base image of function containers (Python 3.11)"
-  node --import tsx images/base/main.ts 3.11
+  node bin/bundle.js
+  node dist/base-image.js 3.11
 fi
 
 step "fabric up"

@@ -1,13 +1,13 @@
 /** A Redis connection with our scripts on it, and the one place where its errors become `redis_unavailable`. */
 import { readdirSync, readFileSync } from "node:fs";
 import type { Duplex } from "node:stream";
-import { fileURLToPath } from "node:url";
 import { Redis, type RedisOptions, ReplyError } from "ioredis";
 import { coalesceWrites } from "../coalesce.ts";
 import { FabricError } from "../errors.ts";
+import { ROOT } from "../root.ts";
 import { together } from "./together.ts";
 
-const LUA = fileURLToPath(new URL("./lua/", import.meta.url));
+const LUA = `${ROOT}/core/redis/lua/`;
 
 /** Commands that fail fast: a caller who waits for an answer learns within about 2 s that there is none. */
 const COMMANDS: RedisOptions = {

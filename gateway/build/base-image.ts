@@ -2,10 +2,10 @@
 import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { askDocker, askDockerUnless, type DockerClient, dockerMessage } from "../../core/docker-client.ts";
 import { FabricError, fail } from "../../core/errors.ts";
 import type { BuildEvent } from "../../core/image-builder.ts";
+import { ROOT } from "../../core/root.ts";
 import { runCommand } from "../../core/run-command.ts";
 
 export interface BaseImage {
@@ -28,7 +28,7 @@ export interface BaseImageOptions {
 export const DEBIAN_RELEASES: Record<string, string> = { "3.9": "bullseye", "3.11": "bookworm", "3.13": "trixie" };
 
 const REPOSITORY = "fabric/base";
-const SCRIPT = fileURLToPath(new URL("../../images/base/debootstrap.sh", import.meta.url));
+const SCRIPT = join(ROOT, "images", "base", "debootstrap.sh");
 const PATH_VARIABLE = "PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Without it debootstrap, a shell script, would find other tools than Debian's. */
 const SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";

@@ -1,5 +1,8 @@
 /** Routes of the dashboard's shell: three static files without data, under a policy that runs no other script. */
+
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "../../core/root.ts";
 import type { GatewayApp } from "../define-route.ts";
 import { defineRoute } from "../define-route.ts";
 
@@ -29,7 +32,7 @@ const HEADERS = {
 
 export function dashboardRoutes(app: GatewayApp): void {
   for (const { path, file, type, summary } of FILES) {
-    const content = readFileSync(new URL(`../dashboard/${file}`, import.meta.url), "utf8");
+    const content = readFileSync(join(ROOT, "gateway", "dashboard", file), "utf8");
     defineRoute(app, { method: "get", path, tag: "dashboard", summary, reply: { type } }, (context) =>
       context.body(content, 200, { ...HEADERS, "Content-Type": type }),
     );

@@ -1,4 +1,4 @@
-/** Makes the base image of a Python version ahead of the first deploy: `node --import tsx images/base/main.ts 3.11`. */
+/** Makes the base image of a Python version ahead of the first deploy: `node dist/base-image.js 3.11`. */
 import { loadConfig } from "../../core/config.ts";
 import { asFabricError } from "../../core/errors.ts";
 import { dockerImageBuilder } from "../../gateway/build/docker-builder.ts";

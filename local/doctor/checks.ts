@@ -1,5 +1,7 @@
 /** The doctor's table: everything fabric can use on a machine, the versions it needs, and how to get them. */
+
 import { join } from "node:path";
+import { ROOT } from "../../core/root.ts";
 import { atLeast, type Check, missing, ok, type Probe, versionIn, versionOf, warning } from "./check.ts";
 
 const GIB = 1024 ** 3;
@@ -93,7 +95,7 @@ const baseImage: Check = {
     const found = list.stdout.split("\n").filter((tag) => tag.includes(BASE_IMAGE));
     return found.length > 0
       ? ok(found.join(", "))
-      : warning("not made yet", "the first deploy makes it; in advance: node --import tsx images/base/main.ts 3.11");
+      : warning("not made yet", `the first deploy makes it; in advance: node ${ROOT}/dist/base-image.js 3.11`);
   },
 };
 

@@ -1,9 +1,10 @@
 /** `fabric doctor`: asks all checks about this machine and says what is missing and how to get it. */
+
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../../core/root.ts";
 import { hasCode } from "../failure.ts";
 import type { LocalContext } from "../output.ts";
 import { type LocalOptions, localConfig, withOptions } from "../settings.ts";
@@ -47,7 +48,6 @@ export async function doctor(
 const COMMAND_MS = 10_000;
 
 function machineProbe(environment: NodeJS.ProcessEnv): Probe {
-  const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
   return {
     config: localConfig(environment),
     nodeVersion: process.versions.node,
@@ -70,7 +70,7 @@ function machineProbe(environment: NodeJS.ProcessEnv): Probe {
       return facts.bavail * facts.bsize;
     },
     packageVersion(name) {
-      const file = packageFile(root, name);
+      const file = packageFile(ROOT, name);
       return existsSync(file) ? String(JSON.parse(readFileSync(file, "utf8")).version) : undefined;
     },
   };

@@ -1,4 +1,4 @@
-/** The S3 endpoint as a process of its own: `node --import tsx local/s3/main.ts --dir DIR [--port N] [--host H] [--region R]`. */
+/** The S3 endpoint as a process of its own: `node dist/s3.js --dir DIR [--port N] [--host H] [--region R]`. */
 import { parseArgs } from "node:util";
 import { startS3 } from "./server.ts";
 

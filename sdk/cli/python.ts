@@ -1,9 +1,10 @@
 /** The user's own Python: found, checked for its version, and run with fabric's package on its path. */
+
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { delimiter, dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { delimiter } from "node:path";
 import { fail } from "../../core/errors.ts";
+import { PYTHON_SDK } from "../../core/root.ts";
 
 export interface Python {
   command: string;
@@ -20,7 +21,6 @@ interface Ran {
 const PASS_ON_MS = 200;
 const CANDIDATES = ["python3", "python"];
 const VERSION = "import sys; print('%d.%d' % sys.version_info[:2])";
-const SDK = join(dirname(dirname(fileURLToPath(import.meta.url))), "python", "src");
 
 export async function findPython(environment: NodeJS.ProcessEnv): Promise<Python | undefined> {
   for (const command of CANDIDATES) {
@@ -34,8 +34,8 @@ export async function findPython(environment: NodeJS.ProcessEnv): Promise<Python
 
 /** The package of this CLI comes first, so that both speak the same version. */
 export function pythonEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  if (!existsSync(SDK)) fail("internal", `fabric's Python package is missing at ${SDK}`);
-  const path = [SDK, environment.PYTHONPATH].filter(Boolean).join(delimiter);
+  if (!existsSync(PYTHON_SDK)) fail("internal", `fabric's Python package is missing at ${PYTHON_SDK}`);
+  const path = [PYTHON_SDK, environment.PYTHONPATH].filter(Boolean).join(delimiter);
   return { ...environment, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: "1" };
 }
 

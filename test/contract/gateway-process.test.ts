@@ -25,7 +25,7 @@ beforeAll(async () => {
   redis = await startRedis();
   await redis.kill();
   [port, s3Port] = [await freePort(), await freePort()];
-  gateway = spawn(process.execPath, ["--import", "tsx", "gateway/main.ts"], {
+  gateway = spawn(process.execPath, ["dist/gateway.js"], {
     cwd: fileURLToPath(new URL("../../", import.meta.url)),
     stdio: ["ignore", "pipe", "ignore"],
     env: {

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { s3ObjectStore } from "../../core/object-store-s3.ts";
 
 const KEYS = { accessKeyId: "kill", secretAccessKey: "kill-secret" };
-const MAIN = fileURLToPath(new URL("../../local/s3/main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../dist/s3.js", import.meta.url));
 const ROUNDS = 5;
 const OBJECTS = 6;
 const MIB = 1024 * 1024;
@@ -28,7 +28,7 @@ afterAll(async () => {
 });
 
 async function start(): Promise<{ url: string; ready: Record<string, unknown> }> {
-  child = spawn(process.execPath, ["--import", "tsx", MAIN, "--dir", dir], {
+  child = spawn(process.execPath, [MAIN, "--dir", dir], {
     env: {
       PATH: process.env.PATH,
       FABRIC_S3_ACCESS_KEY_ID: KEYS.accessKeyId,

@@ -43,7 +43,7 @@ afterAll(async () => {
 });
 
 async function startOne(index: number): Promise<void> {
-  const gateway = spawn(process.execPath, ["--import", "tsx", "gateway/main.ts"], {
+  const gateway = spawn(process.execPath, ["dist/gateway.js"], {
     cwd: fileURLToPath(new URL("../../", import.meta.url)),
     stdio: ["ignore", "pipe", "ignore"],
     env: {

@@ -179,7 +179,7 @@ export async function startFabric(options: {
 }
 
 async function startNode(id: string, env: NodeJS.ProcessEnv): Promise<TestNode> {
-  const child = spawn(process.execPath, ["--import", "tsx", join(ROOT, "runner/main.ts")], {
+  const child = spawn(process.execPath, [join(ROOT, "dist/runner.js")], {
     ...{ env, cwd: ROOT },
     stdio: ["ignore", "pipe", "ignore"],
   });

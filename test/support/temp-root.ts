@@ -1,9 +1,11 @@
-/** One folder for all temporary files of a test run, also of the processes it starts and kills; removed when it ends. */
+/** Makes the programs that tests start, and one folder for all temporary files, also of processes that are killed; removed at the end. */
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 export function setup(): () => void {
+  execFileSync(process.execPath, ["bin/bundle.js"]);
   const before = process.env.TMPDIR;
   const root = mkdtempSync(join(tmpdir(), "ft-")); // short: sockets lie below it
   chmodSync(root, 0o755); // other users' processes have files below it too

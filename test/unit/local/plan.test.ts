@@ -15,28 +15,16 @@ const input = (environment: Record<string, string> = {}): PlanInput => ({
   config: loadConfig({ FABRIC_DATA_DIR: "/data", ...environment }),
   state,
   ports: { gateway: 1, redis: 2, s3: 3 },
-  node: { command: "/node", args: ["--import", "tsx"], root: "/fabric" },
+  node: { command: "/node", dist: "/fabric/dist" },
 });
 
 it("runs Redis, the S3 endpoint, gateway and runner, which all know the same", () => {
   const plans = planProcesses(input());
   expect(plans.map(({ name, command, args }) => [name, command, ...args])).toEqual([
     ["redis", "redis-server", "/data/redis.conf"],
-    [
-      "s3",
-      "/node",
-      "--import",
-      "tsx",
-      "/fabric/local/s3/main.ts",
-      "--port",
-      "3",
-      "--host",
-      "127.0.0.1",
-      "--dir",
-      "/data/s3",
-    ],
-    ["gateway", "/node", "--import", "tsx", "/fabric/gateway/main.ts"],
-    ["runner", "/node", "--import", "tsx", "/fabric/runner/main.ts"],
+    ["s3", "/node", "/fabric/dist/s3.js", "--port", "3", "--host", "127.0.0.1", "--dir", "/data/s3"],
+    ["gateway", "/node", "/fabric/dist/gateway.js"],
+    ["runner", "/node", "/fabric/dist/runner.js"],
   ]);
   for (const { env } of plans.slice(2))
     expect(env).toMatchObject({
