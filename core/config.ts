@@ -109,6 +109,11 @@ export const SETTINGS = {
     5_000,
     "How long a cancelled or timed-out function may clean up before its container is killed.",
   ),
+  storagePatienceSeconds: number(
+    "FABRIC_STORAGE_PATIENCE_SECONDS",
+    600,
+    "How long a checkpoint that is saved or brought waits for a bucket that is away; then the attempt ends, and runs again on fabric's budget.",
+  ),
   maxQueued: number(
     "FABRIC_MAX_QUEUED",
     100_000,

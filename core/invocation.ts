@@ -150,6 +150,8 @@ export interface InvocationRecord extends Omit<NewInvocation, "waiter" | "delayM
   hasCalls?: boolean;
   /** Why it is not ended yet, in words for a person. */
   reason?: string;
+  /** While it runs: what its code cannot go on without, in words. */
+  awaits?: string;
   result?: ResultRef;
   error?: ErrorBody;
   /** The pickled exception of the last failed attempt, for Python callers. */

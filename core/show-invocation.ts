@@ -11,12 +11,14 @@ export const CHILDREN_SHOWN = 100;
 export function reasonOf({
   state,
   reason,
+  awaits,
   container,
   dueAt,
-}: Pick<InvocationRecord, "state" | "reason" | "container" | "dueAt">): string {
+}: Pick<InvocationRecord, "state" | "reason" | "awaits" | "container" | "dueAt">): string {
   if (reason !== undefined && container === undefined) return reason;
   if (state === "queued") return dueAt === undefined ? WAITS_FOR_RUNNER : `due at ${new Date(dueAt).toISOString()}`;
-  return container === undefined ? "waiting for a slot in a container" : `running in ${container}`;
+  if (container === undefined) return "waiting for a slot in a container";
+  return awaits === undefined ? `running in ${container}` : `running in ${container}; ${awaits}`;
 }
 
 /** `children`: ids of the calls it made, `wait`: what explains that it has not ended; where they were looked up. */

@@ -64,10 +64,19 @@ export interface InvocationStore {
     attempt: Attempt,
     owner: { runner: string; node: string; leaseMs: number; take?: number; key?: FunctionKey; token?: string },
   ): Promise<Claim | undefined>;
-  /** Notes where the attempt runs, its moments, or a reason; for people, never decides anything. Stale attempts change nothing. */
+  /**
+   * Notes where the attempt runs, its moments, or a reason; for people, never decides anything. Stale attempts change nothing.
+   * `awaits` is what a running one waits for; an empty text ends that.
+   */
   note(
     attempt: Attempt,
-    facts: { container?: string; reason?: string; series?: string; startsOver?: boolean } & Partial<Moments>,
+    facts: {
+      container?: string;
+      reason?: string;
+      awaits?: string;
+      series?: string;
+      startsOver?: boolean;
+    } & Partial<Moments>,
   ): Promise<void>;
   /** Extends leases held by `runner`. Answers which attempts are no longer its own and which of the kept ones someone wants cancelled. */
   renew(runner: string, attempts: Attempt[], leaseMs: number): Promise<{ lost: Attempt[]; cancel: Attempt[] }>;

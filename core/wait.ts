@@ -8,7 +8,7 @@ export interface WaitFacts {
   now: number;
   record: Pick<
     InvocationRecord,
-    "state" | "reason" | "isParked" | "container" | "dueAt" | "startedAt" | "cancelRequested" | "map"
+    "state" | "reason" | "awaits" | "isParked" | "container" | "dueAt" | "startedAt" | "cancelRequested" | "map"
   >;
   /** Entries before it in its function's queue; absent when it is not in there. */
   ahead?: number;
@@ -45,10 +45,11 @@ export function explainWait(facts: WaitFacts): Wait {
 }
 
 function runningReason({ record, now, load }: WaitFacts): string {
-  const { container, startedAt, cancelRequested } = record;
+  const { container, startedAt, cancelRequested, awaits } = record;
   const since = startedAt === undefined ? "" : ` for ${duration(now - startedAt)}`;
   const usual = load?.runMs === undefined ? "" : ` (inputs take ${duration(load.runMs)})`;
-  return `${cancelRequested ? "being cancelled" : "running"} in ${container}${since}${usual}`;
+  const more = awaits === undefined ? "" : `; ${awaits}`;
+  return `${cancelRequested ? "being cancelled" : "running"} in ${container}${since}${usual}${more}`;
 }
 
 /** Its inputs run as slices, each with a wait of its own; together they have only progress. */

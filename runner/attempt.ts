@@ -61,6 +61,8 @@ export interface LiveAttempt {
   onResults?(message: Extract<ShimMessage, { type: "results" }>, body: Buffer): void;
   onTrimmed?(message: Extract<ShimMessage, { type: "trimmed" }>): void;
   cancel(reason: "cancelled" | "timed_out"): void;
+  /** While it runs: its code ends as if it were cancelled, and what is told and charged is this fault. */
+  giveUp(error: ErrorBody): void;
   onContainerEnd(ending: Ending): void;
   fault(error: ErrorBody): void;
   giveBack(why: string): void;
@@ -84,6 +86,7 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
   let link: ContainerLink | undefined;
   let started: number | undefined;
   let wanted: "cancelled" | "timed_out" | undefined;
+  let givenUp: ErrorBody | undefined;
   let receiving = false;
   let yields: Yields | undefined;
   const life = createLife(deps, claimed, {
@@ -147,7 +150,11 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
       ).toBody(),
     );
 
-  const asWanted = (): void => (wanted === "cancelled" ? cancelled() : timedOut());
+  function asWanted(): void {
+    if (givenUp) fault(givenUp);
+    else if (wanted === "cancelled") cancelled();
+    else timedOut();
+  }
 
   function cancel(reason: "cancelled" | "timed_out"): void {
     if (wanted || (state() !== "waiting" && state() !== "running")) return;
@@ -240,6 +247,11 @@ export function createAttempt(deps: AttemptDeps, claimed: Claimed, hooks: Attemp
     },
 
     cancel,
+    giveUp(error) {
+      if (wanted || state() !== "running") return;
+      givenUp = error;
+      cancel("cancelled");
+    },
     onContainerEnd(ending) {
       if (state() !== "running") return;
       if (wanted) asWanted();

@@ -2,6 +2,7 @@
 import { listMetricsParts, type MetricsRow, metricsKey, readMetrics } from "../core/checkpoint-metrics.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
+import { untilDone } from "../core/until-done.ts";
 
 export interface History {
   /** What this attempt has reported before its runner was restarted. */
@@ -12,6 +13,8 @@ export interface History {
   close(): Promise<void>;
 }
 
+/** What the bucket does not take when the attempt ends is tried again for so long. */
+const PATIENCE_MS = 600_000;
 /** A part is written anew with every row until it is this large: small enough for that, large enough to be few. */
 const PART_BYTES = 64 * 1024;
 
@@ -28,6 +31,7 @@ export async function openHistory(
   let stored = 0;
   let writing: Promise<void> = Promise.resolve();
   let queued: Promise<void> | undefined;
+  let problem: unknown;
 
   async function write(): Promise<void> {
     queued = undefined;
@@ -38,6 +42,7 @@ export async function openHistory(
     try {
       await objects.put(key, body, { contentType: "application/x-ndjson" });
     } catch (err) {
+      problem = err;
       log.warn({ err, series, rows: count - stored, ...me }, "rows of metrics wait for the bucket");
       return;
     }
@@ -61,9 +66,13 @@ export async function openHistory(
       return flush();
     },
     async close() {
-      await flush();
-      if (stored < lines.length)
-        log.error({ series, rows: lines.length - stored, ...me }, "rows of metrics were not stored");
+      const all = async (): Promise<void> => {
+        await flush();
+        if (stored < lines.length) throw problem;
+      };
+      await untilDone(all, AbortSignal.timeout(PATIENCE_MS)).catch((err: unknown) =>
+        log.error({ err, series, rows: lines.length - stored, ...me }, "rows of metrics were not stored"),
+      );
     },
   };
 }

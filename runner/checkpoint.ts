@@ -13,11 +13,13 @@ import type { ObjectStore } from "../core/object-store.ts";
 import type { Operation } from "../core/operation.ts";
 import { nameSchema } from "../core/spec.ts";
 import type { StateStore } from "../core/state-store.ts";
+import { isOutage } from "../core/until-done.ts";
 import type { Saved } from "./checkpoint-files.ts";
 import { type History, openHistory } from "./checkpoint-history.ts";
 import { keepCheckpoints } from "./keep-checkpoints.ts";
+import type { Patience } from "./patience.ts";
 import type { ReadableSeries } from "./restore.ts";
-import { type Part, saveParts } from "./save-parts.ts";
+import { type Part, removeUnsent, type Sent, saveParts } from "./save-parts.ts";
 
 export interface CheckpointOwner {
   id: string;
@@ -62,6 +64,8 @@ export interface CheckpointDeps {
   runner: string;
   leaseMs: number;
   log: Log;
+  /** Repeats what an outage of a store kept from being done. */
+  lasting: Patience["lasting"];
 }
 
 const MAX_STEP = 99_999_999;
@@ -88,7 +92,7 @@ export function createCheckpointWriter(
   owner: CheckpointOwner,
   isRunning: () => boolean,
 ): CheckpointWriter {
-  const { state, objects, runner, leaseMs, log } = deps;
+  const { state, objects, runner, leaseMs, log, lasting } = deps;
   const me = { id: owner.id, generation: owner.generation };
   let chosen: Chosen | undefined;
   let parents: NonNullable<CheckpointManifest["parents"]> = [];
@@ -145,11 +149,11 @@ export function createCheckpointWriter(
     await take(series);
   }
 
-  async function save(into: Chosen, step: number, report: Report, request: number): Promise<string[]> {
+  async function save(into: Chosen, step: number, report: Report, request: number, sent: Sent) {
     const { series } = into;
     const { id: invocation, generation, app, fn, version } = owner;
     const prefix = checkpointPrefix(series, step);
-    const { files, samples, warnings } = await saveParts(objects, prefix, report.parts, into.latest);
+    const { files, samples, warnings } = await saveParts(objects, prefix, report.parts, into.latest, sent);
     args ??= await owner.args?.();
     await stillMine(series);
     const keep = keepRule(report);
@@ -166,27 +170,42 @@ export function createCheckpointWriter(
     });
     if (!created) exists(series, step);
     into.latest = { manifest, samples };
-    if (keep) await keepCheckpoints(deps, keep, manifest, into.known);
-    return warnings;
+    return { manifest, warnings };
   }
 
   /** A save that failed may be tried again, so its files go; unless they may be another owner's by now. */
-  async function saveWhole(...saved: Parameters<typeof save>): Promise<string[]> {
+  async function saveWhole(...saved: Parameters<typeof save>): ReturnType<typeof save> {
     const [{ series }, step] = saved;
     try {
       return await save(...saved);
     } catch (thrown) {
       const { code } = asFabricError(thrown);
       const othersMayWrite = code === "node_lost" || code === "series_in_use" || code === "checkpoint_exists";
-      if (!othersMayWrite && isRunning()) await objects.deletePrefix(checkpointPrefix(series, step));
+      if (!othersMayWrite && !isOutage(thrown) && isRunning())
+        await objects.deletePrefix(checkpointPrefix(series, step));
       throw thrown;
     }
   }
 
+  /** Goes on after an outage with what is not sent yet. */
   async function commit(into: Chosen, step: number, report: Report, request: number): Promise<string[]> {
-    const there = await readManifest(objects, into.series, step);
-    if (!there) return saveWhole(into, step, report, request);
-    return isMine(there) && there.request === request ? [] : exists(into.series, step);
+    const { series } = into;
+    const sent: Sent = new Map();
+    let isRepeat = false;
+    return lasting(async () => {
+      const there = await readManifest(objects, series, step);
+      if (there && !(isMine(there) && there.request === request)) exists(series, step);
+      if (!there && isRepeat) {
+        await stillMine(series);
+        await removeUnsent(objects, checkpointPrefix(series, step), sent);
+      }
+      isRepeat = true;
+      const { manifest, warnings } = there
+        ? { manifest: there, warnings: [] }
+        : await saveWhole(into, step, report, request, sent);
+      if (manifest.keep) await keepCheckpoints(deps, manifest.keep, manifest, into.known);
+      return warnings;
+    });
   }
 
   async function store(into: Chosen, step: number, report: Report, request: number): Promise<Stored> {
@@ -208,7 +227,7 @@ export function createCheckpointWriter(
   }
 
   async function begin(report: Report, request: number): Promise<{ stored: Promise<Stored> }> {
-    const into = await inTurn(current);
+    const into = await inTurn(() => lasting(current));
     const before = into.answered.get(request);
     if (before !== undefined) return { stored: before };
     const step = report.step ?? into.nextStep;
@@ -226,7 +245,7 @@ export function createCheckpointWriter(
         if (chosen?.series !== series) {
           await saving;
           await chosen?.history.close();
-          chosen = await hold(series, resume);
+          chosen = await lasting(() => hold(series, resume));
         }
         chosen.resume = resume;
         return { series, next_step: chosen.nextStep };

@@ -97,6 +97,7 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
     dataDir: config.dataDir,
     bootTimeoutMs: config.bootTimeoutMs,
     cancelGraceMs: config.cancelGraceMs,
+    storagePatienceMs: config.storagePatienceSeconds * 1_000,
     maxSourceBytes: config.maxSourceBytes,
     probe: () => probe(url),
     maxBoots: Math.max(4, machineCores() * 2),

@@ -1,4 +1,5 @@
 /** Answers what user code asks of its runner through the shim: series, reports, restores and calls. */
+import type { Clock } from "../core/clock.ts";
 import { asFabricError, type FabricError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
@@ -14,6 +15,7 @@ import { type CheckpointOwner, type CheckpointWriter, createCheckpointWriter } f
 import type { ContainerLink } from "./container-contract.ts";
 import type { ContainerPlan } from "./container-plan.ts";
 import { createGangReports, type GangReports } from "./gang-reports.ts";
+import { createPatience, type Patience } from "./patience.ts";
 import { restore } from "./restore.ts";
 
 type ReportOperation = Extract<Operation, { op: "report" }>;
@@ -45,17 +47,35 @@ export interface OperationDeps {
   log: Log;
   runner: string;
   leaseMs: number;
+  clock: Clock;
+  /** How long an attempt waits for storage that is away. */
+  patienceMs: number;
   calls: Calls;
 }
 
 export function createOperations(deps: OperationDeps): Operations {
   const asking = new WeakMap<LiveAttempt, Asking>();
   const writers = new WeakMap<LiveAttempt, CheckpointWriter>();
+  const patiences = new WeakMap<LiveAttempt, Patience>();
   const gangs = new WeakMap<LiveAttempt, GangReports>();
   /** Ranks that returned before any reported. */
   const returned = new WeakMap<LiveAttempt, Set<number>>();
   /** Operations of one attempt, in a gang of one rank, run one after the other. */
   const last = new WeakMap<object, Promise<void>>();
+
+  function patienceOf(attempt: LiveAttempt): Patience {
+    const { id, generation } = attempt;
+    const known = patiences.get(attempt);
+    if (known) return known;
+    const patience = createPatience({
+      ...deps,
+      isRunning: () => attempt.state() === "running",
+      tell: (awaits = "") => deps.state.invocations.note({ id, generation }, { awaits }),
+      giveUp: attempt.giveUp,
+    });
+    patiences.set(attempt, patience);
+    return patience;
+  }
 
   function writerOf({ attempt, plan }: OperationContext): CheckpointWriter {
     let writer = writers.get(attempt);
@@ -73,7 +93,8 @@ export function createOperations(deps: OperationDeps): Operations {
         startsOver,
         args: () => argumentsOf(deps.objects, attempt.claimed.record),
       };
-      writer = createCheckpointWriter(deps, owner, () => attempt.state() === "running");
+      const { lasting } = patienceOf(attempt);
+      writer = createCheckpointWriter({ ...deps, lasting }, owner, () => attempt.state() === "running");
       writers.set(attempt, writer);
     }
     return writer;
@@ -90,7 +111,7 @@ export function createOperations(deps: OperationDeps): Operations {
       const stored = await report(context, operation, request);
       return operation.behind ? stored : stored.stored;
     }
-    const from = { objects: deps.objects, link: context.link, log: deps.log };
+    const from = { objects: deps.objects, link: context.link, log: deps.log, patience: patienceOf(context.attempt) };
     const restored = await restore(from, operation, await writer.readable());
     if (restored) writer.loaded(restored.manifest);
     return restored;

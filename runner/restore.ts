@@ -8,6 +8,8 @@ import type { ObjectStore } from "../core/object-store.ts";
 import type { Operation } from "../core/operation.ts";
 import { nameSchema } from "../core/spec.ts";
 import type { ContainerLink } from "./container-contract.ts";
+import type { Patience } from "./patience.ts";
+import { steady } from "./steady.ts";
 
 type Restore = Extract<Operation, { op: "restore" }>;
 
@@ -21,6 +23,7 @@ interface RestoreDeps {
   objects: ObjectStore;
   link: ContainerLink;
   log: Log;
+  patience: Patience;
 }
 
 async function find(
@@ -42,17 +45,20 @@ async function find(
 }
 
 /** Answers `null` where there is none; `begin` starts the streams, once the reply that names them is sent. */
-export async function restore({ objects, link, log }: RestoreDeps, wanted: Restore, own: ReadableSeries) {
-  const manifest = await find(objects, wanted, own);
+export async function restore({ objects, link, log, patience }: RestoreDeps, wanted: Restore, own: ReadableSeries) {
+  const manifest = await patience.lasting(() => find(objects, wanted, own));
   const streams = link.streams();
   if (!manifest || !streams) return null;
   const { series, step, metrics } = manifest;
   const files = manifest.files.map(({ path, size }) => ({ path, size, stream: streams.reserve() }));
   const send = async (): Promise<void> => {
-    for (const { path, stream } of files) {
-      const object = await objects.get(`${checkpointPrefix(series, step)}${path}`);
-      if (!object) fail("checkpoint_not_found", `${path} of step ${step} of ${series} is gone`);
-      await streams.send(stream, path, object.body);
+    for (const { path, size, stream } of files) {
+      const open = async (from: number) => {
+        const range = from === 0 ? undefined : { start: from };
+        const object = await objects.get(`${checkpointPrefix(series, step)}${path}`, { range });
+        return object?.body ?? fail("checkpoint_not_found", `${path} of step ${step} of ${series} is gone`);
+      };
+      await streams.send(stream, path, steady(size, open, patience));
     }
   };
   const begin = (): void => {

@@ -55,6 +55,7 @@ export interface RunnerOptions {
   dataDir: string;
   sdkDir: string;
   leaseMs: number;
+  storagePatienceMs: number;
   bootTimeoutMs: number;
   cancelGraceMs: number;
   maxSourceBytes: number;
@@ -90,7 +91,10 @@ export function createRunner(options: RunnerOptions): Runner {
   const { outbox, outcomes, catalog, bodyBytes } = options;
   const waits = createWaits(clock);
   const calls = createCalls({ state, objects, outbox, outcomes, catalog, waits, clock, log, bodyBytes });
-  const operations = createOperations({ state, objects, log, runner: identity.runner, leaseMs, calls });
+  const operations = createOperations({
+    ...{ state, objects, log, clock, runner: identity.runner, leaseMs, calls },
+    patienceMs: options.storagePatienceMs,
+  });
   const allContainers = (): Container[] =>
     [...intakes.values()].flatMap((one) => one.pools()).flatMap((one) => one.containers());
   const pumpAll = (): void => {

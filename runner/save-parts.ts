@@ -20,12 +20,16 @@ interface Wanted {
 
 const FILES_AT_ONCE = 4;
 
+/** By path, what is in the bucket already of a save that an outage interrupted. */
+export type Sent = Map<string, Awaited<ReturnType<typeof saveFile>>>;
+
 /** Of a path that several ranks have, the lowest rank's file is saved. One that fails fails them all, by its rank's name. */
 export async function saveParts(
   objects: ObjectStore,
   prefix: string,
   parts: readonly Part[],
   before: Saved | undefined,
+  sent: Sent = new Map(),
 ): Promise<{ files: CheckpointFile[]; samples: Map<string, string>; warnings: string[] }> {
   const owners = new Map<string, Part>();
   const shared: Wanted[] = [];
@@ -34,7 +38,11 @@ export async function saveParts(
       if (owners.has(path)) shared.push({ part, path });
       else owners.set(path, part);
   const own = [...owners].map(([path, part]): Wanted => ({ part, path }));
-  const saved = await several(own, ({ path }, handle) => saveFile(objects, handle, path, prefix, before));
+  const saved = await several(own, async ({ path }, handle) => {
+    const one = sent.get(path) ?? (await saveFile(objects, handle, path, prefix, before));
+    sent.set(path, one);
+    return one;
+  });
   const files = saved.map(({ file }) => file);
   const hashes = new Map(files.map(({ path, sha256 }) => [path, sha256]));
   const warnings = await several(shared, async ({ part, path }, handle) => {
@@ -43,6 +51,14 @@ export async function saveParts(
     return [`${path} of rank ${part.rank} differs from rank ${owners.get(path)!.rank}'s, which was saved`];
   });
   return { files, samples: new Map(saved.map(({ file, sample }) => [file.path, sample])), warnings: warnings.flat() };
+}
+
+/** What an outage left half-way, or unheard of: it is sent again. */
+export async function removeUnsent(objects: ObjectStore, prefix: string, sent: Sent): Promise<void> {
+  const keys: string[] = [];
+  for await (const entry of objects.list(prefix))
+    if (entry.kind === "object" && !sent.has(entry.key.slice(prefix.length))) keys.push(entry.key);
+  for (const key of keys) await objects.delete(key);
 }
 
 async function list({ scratch, directory }: Part): Promise<string[]> {

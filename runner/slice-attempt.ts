@@ -42,6 +42,8 @@ export function createSliceAttempt(deps: SliceDeps, claimed: Claimed, hooks: Att
   let link: ContainerLink | undefined;
   let started: number | undefined;
   let wanted: "cancelled" | "timed_out" | undefined;
+  /** What is said to have ended the input that was told to end. */
+  let givenUp: ErrorBody | undefined;
   let trimming = false;
   let splitting: Promise<void> = Promise.resolve();
   let stopSlowTimer = (): void => {};
@@ -148,7 +150,7 @@ export function createSliceAttempt(deps: SliceDeps, claimed: Claimed, hooks: Att
 
   /** The outcome of the one input that a batched function was given. */
   function onOnly(line: Buffer): void {
-    outcomes.accept(slice.first, line, end, wanted);
+    outcomes.accept(slice.first, line, end, wanted, givenUp);
     finish([]);
   }
 
@@ -172,10 +174,10 @@ export function createSliceAttempt(deps: SliceDeps, claimed: Claimed, hooks: Att
 
     onResults({ first, last, run_ms }, body) {
       if (life.state() !== "running") return;
-      const count = outcomes.accept(first, body, end, wanted);
+      const count = outcomes.accept(first, body, end, wanted, givenUp);
       if (count > 0) {
         hooks.onInputs(count, run_ms);
-        if (wanted === "timed_out") wanted = undefined;
+        if (wanted === "timed_out") wanted = givenUp = undefined;
         armTimeout();
       }
       if (last) finish(rest("not started yet"));
@@ -202,12 +204,17 @@ export function createSliceAttempt(deps: SliceDeps, claimed: Claimed, hooks: Att
       if (life.state() === "running") onOnly(errorLine(slice.first, error, body));
     },
     cancel,
+    giveUp(error) {
+      if (wanted || life.state() !== "running") return;
+      givenUp = error;
+      cancel("timed_out");
+    },
 
     onContainerEnd(ending: Ending) {
       if (life.state() !== "running") return;
       if (left() === 0) return finish([]);
       if (wanted === "cancelled") return finish(rest("cancelled"));
-      if (wanted === "timed_out") outcomes.fault(timedOut(record.timeoutMs));
+      if (wanted === "timed_out") outcomes.fault(givenUp ?? timedOut(record.timeoutMs));
       else if ("fault" in ending) blame(ending.fault);
       again("again" in ending ? ending.again : "another input ended its container");
     },

@@ -8,9 +8,9 @@ import { decideRetry, retryReason, type Spent } from "../core/retry.ts";
 export interface SliceOutcomes {
   /**
    * Lines of a `results` frame, of inputs before `end`; those known already are passed over. Answers how many were new.
-   * Throws `protocol_violation`; what came before the violation counts.
+   * Throws `protocol_violation`; what came before the violation counts. `instead`: what ended an input that was told to end.
    */
-  accept(first: number, body: Buffer, end: number, wanted?: "cancelled" | "timed_out"): number;
+  accept(first: number, body: Buffer, end: number, wanted?: "cancelled" | "timed_out", instead?: ErrorBody): number;
   /** The next input, and `count - 1` behind it, ended with this error. */
   fault(error: ErrorBody, count?: number): void;
   /** Index of the first input without an outcome. */
@@ -54,7 +54,7 @@ export function collectOutcomes(first: number, spent: Spent): SliceOutcomes {
     else again.push(range);
   }
 
-  function accept(from: number, body: Buffer, end: number, wanted?: "cancelled" | "timed_out"): number {
+  function accept(...[from, body, end, wanted, instead]: Parameters<SliceOutcomes["accept"]>): number {
     const before = next;
     let at = 0;
     let keptTo = 0;
@@ -74,7 +74,8 @@ export function collectOutcomes(first: number, spent: Spent): SliceOutcomes {
         } else {
           keepTo(at);
           keptTo = newline + 1;
-          if (error) fault(asBody(error, wanted), 1, error.exception, error.retryable !== false);
+          if (error && instead && error.code === wanted) fault(instead);
+          else if (error) fault(asBody(error, wanted), 1, error.exception, error.retryable !== false);
         }
         at = newline + 1;
       }

@@ -116,6 +116,7 @@ export function parseRecord(id: string, flat: Buffer[] | null | undefined): Invo
     node: text("node"),
     container: text("container"),
     reason: text("reason"),
+    awaits: text("awaits") || undefined,
     series: text("series"),
     startsOver: text("startsOver") === "1",
     result: parseResult(raw),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import fabric_sdk as fabric
+import fabric_sdk.train
 
 image = fabric.Image.python("3.11")
 app = fabric.App("faults", image=image, memory=64, network="none")
@@ -138,6 +141,26 @@ def parent(token: str, journal: str | None = None) -> list[str]:
         value = child.remote(awaited, journal)
         values = list(child.map(mapped, [journal] * len(mapped)))
         return [call.get(), value, *values]
+
+
+@app.function(max_containers=1, timeout=120)
+def learns(token: str, journal: str) -> int:
+    """Saves a checkpoint every 0.1 s until it is told to stop; the step at which it began."""
+    with noted(journal, token), tempfile.TemporaryDirectory() as folder:
+        fabric.train.series(token)
+        saved = fabric.train.get_checkpoint()
+        first = 0
+        if saved is not None:
+            with open(os.path.join(saved.path, "weights")) as file:
+                first = len(file.read()) + 1
+        for step in itertools.count(first):
+            with open(os.path.join(folder, "weights"), "w") as file:
+                file.write("x" * step)
+            fabric.train.report({"step": step}, fabric.Checkpoint.from_directory(folder))
+            if os.path.exists(f"{journal}.{token}"):
+                break
+            time.sleep(0.1)
+        return first
 
 
 @app.function(timeout=1)

@@ -86,7 +86,7 @@ if facts[3] then redis.call('ZREM', KEYS[5], id) end
 redis.call('HSET', record, 'state', 'running', 'runner', ARGV[3], 'node', ARGV[4], 'claimedAt', now, 'claim', ARGV[8])
 if id ~= ARGV[1] and ARGV[8] ~= '' then redis.call('SET', took, id, 'PX', ARGV[5]) end
 redis.call('HINCRBY', record, 'attempts', 1)
-redis.call('HDEL', record, 'reason')
+redis.call('HDEL', record, 'reason', 'awaits')
 if facts[6] and unwanted(record, id) then redis.call('HSET', record, 'cancelRequested', 1) end
 leave()
 redis.call('ZADD', KEYS[2], now + ARGV[5], id .. ' ' .. generation)

@@ -10,6 +10,7 @@ import { findCheckpoint, listCheckpoints, readManifest } from "../../../core/che
 import { moveTag } from "../../../core/checkpoint-tag.ts";
 import { fail } from "../../../core/errors.ts";
 import type { ObjectStore } from "../../../core/object-store.ts";
+import { untilDone } from "../../../core/until-done.ts";
 import { argumentsOf } from "../../../runner/arguments-of.ts";
 import { type CheckpointDeps, type CheckpointOwner, createCheckpointWriter } from "../../../runner/checkpoint.ts";
 import { startTestS3, type TestS3 } from "../../support/s3.ts";
@@ -64,7 +65,7 @@ function writer(more: Partial<CheckpointOwner> = {}) {
       renew: async (_runner: string, attempts: object[]) => ({ lost: leaseLost ? attempts : [], cancel: [] }),
     },
   } as unknown as CheckpointDeps["state"];
-  const deps = { state, objects, runner: "run_1", leaseMs: 1_000, log: pino({ level: "silent" }) };
+  const deps = { state, objects, runner: "run_1", leaseMs: 1_000, log: pino({ level: "silent" }), lasting: untilDone };
   return createCheckpointWriter(deps, owner, () => true);
 }
 const rows = async () => readMetrics(objects, await listMetricsParts(objects, series));
@@ -139,6 +140,24 @@ describe("a checkpoint", () => {
       code: "checkpoint_exists",
     });
     expect(await readManifest(objects, series, 0)).toMatchObject({ invocation: "inv_other" });
+  });
+
+  it("is saved through an outage, of which neither what was sent before nor the manifest is written twice", async () => {
+    const one = await chosen();
+    const { put, putStream } = objects;
+    const failing = new Set(["deep/empty", "manifest.json"]);
+    // The store has what it was sent, and its answer is lost.
+    objects.put = async (key, ...rest) => {
+      const done = await put(key, ...rest);
+      if ([...failing].some((name) => key.endsWith(name) && failing.delete(name))) fail("storage_unavailable", "away");
+      return done;
+    };
+    expect(await one.report(saved(), 1).finally(() => Object.assign(objects, { put, putStream }))).toEqual({ step: 0 });
+    const folder = `checkpoints/${series}/00000000`;
+    expect(written.filter((key) => key.startsWith(folder)).sort()).toEqual([
+      ...["a.txt", "deep/empty", "deep/empty", "manifest.json"].map((name) => `${folder}/${name}`),
+    ]);
+    expect(await listCheckpoints(objects, series)).toMatchObject([{ request: 1, files: [{ size: 5 }, { size: 0 }] }]);
   });
 
   it("is never committed once the lease is another's", async () => {
@@ -385,12 +404,11 @@ describe("arguments", () => {
     expect(await argumentsOf(objects, { id: "inv_3", encoding: "json" })).toBeUndefined();
   });
 
-  it("that cannot be read now do not keep later saves from it", async () => {
+  it("that cannot be read now are waited for", async () => {
     let tries = 0;
     const args = async () =>
       tries++ === 0 ? fail("storage_unavailable", "away") : { bytes: 1, encoding: "json" as const };
-    const one = await chosen({ args });
-    await expect(one.report(saved(), 1)).rejects.toMatchObject({ code: "storage_unavailable" });
-    expect(await one.report(saved(), 2)).toEqual({ step: 0 });
+    expect(await (await chosen({ args })).report(saved(), 1)).toEqual({ step: 0 });
+    expect(await readManifest(objects, series, 0)).toMatchObject({ arguments: { bytes: 1 } });
   });
 });

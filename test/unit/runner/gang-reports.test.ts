@@ -6,6 +6,7 @@ import pino from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { listCheckpoints, readManifest } from "../../../core/checkpoint-reader.ts";
 import type { ObjectStore } from "../../../core/object-store.ts";
+import { untilDone } from "../../../core/until-done.ts";
 import { type CheckpointDeps, createCheckpointWriter } from "../../../runner/checkpoint.ts";
 import { createGangReports } from "../../../runner/gang-reports.ts";
 import { startTestS3, type TestS3 } from "../../support/s3.ts";
@@ -39,7 +40,7 @@ async function reports() {
     invocations: { note: async () => undefined, renew: async () => ({ lost: [], cancel: [] }) },
   } as unknown as CheckpointDeps["state"];
   const writer = createCheckpointWriter(
-    { state, objects, runner: "run_1", leaseMs: 1_000, log: pino({ level: "silent" }) },
+    { state, objects, runner: "run_1", leaseMs: 1_000, log: pino({ level: "silent" }), lasting: untilDone },
     owner,
     () => true,
   );
