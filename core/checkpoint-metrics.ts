@@ -13,6 +13,8 @@ export interface MetricsRow {
   /** A checkpoint was saved with it. */
   checkpoint: boolean;
   metrics: CheckpointManifest["metrics"];
+  /** Of a gang whose rows are kept by rank, on rows of others than rank 0. */
+  rank?: number;
 }
 
 export interface MetricsPart {
@@ -20,22 +22,30 @@ export interface MetricsPart {
   number: number;
   invocation: string;
   generation: number;
+  /** It holds the rows of ranks other than 0. */
+  ofRanks: boolean;
 }
 
 const prefix = (series: string): string => `${seriesPrefix(series)}metrics/`;
+const RANKS = "ranks/";
 
 /** Each attempt writes parts of its own, so that one that lost its lease overwrites nothing of the next. */
-export const metricsKey = (series: string, { number, invocation, generation }: Omit<MetricsPart, "key">): string =>
-  `${prefix(series)}${String(number).padStart(8, "0")}-${invocation}-g${generation}.jsonl`;
+export const metricsKey = (
+  series: string,
+  { number, invocation, generation, ofRanks }: Omit<MetricsPart, "key">,
+): string =>
+  `${prefix(series)}${ofRanks ? RANKS : ""}${String(number).padStart(8, "0")}-${invocation}-g${generation}.jsonl`;
 
-/** In the order they were begun. */
+/** In the order they were begun; those of other ranks than 0 behind. */
 export async function listMetricsParts(objects: ObjectStore, series: string): Promise<MetricsPart[]> {
   const parts: MetricsPart[] = [];
   for await (const entry of objects.list(prefix(series))) {
     if (entry.kind !== "object") continue;
-    const named = /^(\d{8})-([A-Za-z0-9_]+)-g(\d+)\.jsonl$/.exec(entry.key.slice(prefix(series).length));
-    if (named)
-      parts.push({ key: entry.key, number: Number(named[1]), invocation: named[2]!, generation: Number(named[3]) });
+    const named = /^(ranks\/)?(\d{8})-([A-Za-z0-9_]+)-g(\d+)\.jsonl$/.exec(entry.key.slice(prefix(series).length));
+    if (!named) continue;
+    const [, ofRanks, number, invocation = "", generation] = named;
+    const part = { number: Number(number), invocation, generation: Number(generation), ofRanks: ofRanks !== undefined };
+    parts.push({ key: entry.key, ...part });
   }
   return parts;
 }

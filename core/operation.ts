@@ -40,7 +40,7 @@ export const operationSchema = z.discriminatedUnion("op", [
    * Save `directory` (relative to scratch, made for this purpose and left alone until the reply) as a checkpoint, or only
    * record metrics when it is absent. `behind`: other operations are answered while it is saved. `keep`: which checkpoints of the
    * series stay from now on. Of a gang's ranks the n-th reports belong together: they are answered once all have come, with rank
-   * 0's metrics and the union of their files. Value: `{step}`, and `warnings` where there are any.
+   * 0's metrics and the union of their files; where rank 0 says `per_rank`, rows of the others are kept, too. Value: `{step}`, and `warnings` where there are any.
    */
   z.object({
     op: z.literal("report"),
@@ -49,6 +49,7 @@ export const operationSchema = z.discriminatedUnion("op", [
     step: z.number().int().min(0).max(99_999_999).optional(),
     behind: z.boolean().optional(),
     keep: keepSchema.optional(),
+    per_rank: z.boolean().optional(),
   }),
   /**
    * Bring a checkpoint's files: of `series` (default: this attempt's), at `step` (default: the latest complete one), the best by

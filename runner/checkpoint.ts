@@ -37,6 +37,8 @@ export interface CheckpointOwner {
 /** Without parts only metrics. */
 export interface Report extends Pick<Extract<Operation, { op: "report" }>, "metrics" | "step" | "keep"> {
   parts: Part[];
+  /** Of a gang that keeps rows by rank: those of the others. */
+  ranks?: { rank: number; metrics: CheckpointManifest["metrics"] }[];
 }
 
 export interface Stored {
@@ -222,7 +224,9 @@ export function createCheckpointWriter(
       if (into.nextStep === step + 1 && report.step === undefined) into.nextStep = step;
       throw thrown;
     }
-    await into.history.add({ step, request, checkpoint: parts.length > 0, metrics });
+    const row = { step, request, checkpoint: parts.length > 0 };
+    into.history.addRanks((report.ranks ?? []).map((one) => ({ ...row, ...one })));
+    await into.history.add({ ...row, metrics });
     return { step, ...(warnings.length > 0 ? { warnings } : {}) };
   }
 

@@ -66,7 +66,9 @@ export function createGangReports(writer: Pick<CheckpointWriter, "report">, worl
         throw new FabricError("bad_request", `rank ${differs} reports another step than rank 0 does`, {
           rank: differs,
         });
-      round.resolve(await writer.report({ ...report, parts }, request));
+      const others = report.per_rank ? ranks.slice(1) : [];
+      const rows = others.map((rank) => ({ rank, metrics: round.handed.get(rank)!.report.metrics }));
+      round.resolve(await writer.report({ ...report, parts, ranks: rows }, request));
     } catch (thrown) {
       round.reject(asFabricError(thrown));
     }

@@ -90,13 +90,27 @@ it("'best' is the best by the score that its own series keeps", async () => {
 
 it("every row of metrics is sent, a line each, in the order of the parts", async () => {
   const { objects } = gateway.deps;
-  const part = (number: number) => metricsKey("curve", { number, invocation: "inv_x", generation: 1 });
+  const part = (number: number) => metricsKey("curve", { number, invocation: "inv_x", generation: 1, ofRanks: false });
   const row = (step: number) => ({ step, metrics: { loss: 1 / (step + 1) }, checkpoint: false });
   await objects.put(part(1), `${JSON.stringify(row(2))}\n`);
   await objects.put(part(0), `${JSON.stringify(row(0))}\n${JSON.stringify(row(1))}\n`);
   const reply = await gateway.request("/v1/checkpoints/curve/metrics");
   expect(reply.headers.get("content-type")).toBe("application/x-ndjson");
   expect(lines(await reply.text())).toEqual([row(0), row(1), row(2)]);
+  expect(await codeOf(send("GET", "curve/metrics?rank=1"))).toBe("checkpoint_not_found");
+  const ofRanks = { ...row(0), rank: 1, metrics: { loss: 9 } };
+  const ranks = { number: 0, invocation: "inv_x", generation: 1, ofRanks: true };
+  await objects.put(
+    metricsKey("curve", ranks),
+    `${JSON.stringify(ofRanks)}\n${JSON.stringify({ ...ofRanks, rank: 2 })}\n`,
+  );
+  expect(lines(await (await gateway.request("/v1/checkpoints/curve/metrics")).text())).toHaveLength(3);
+  const of = async (rank: string) =>
+    lines(await (await gateway.request(`/v1/checkpoints/curve/metrics?rank=${rank}`)).text());
+  expect(await of("1")).toEqual([ofRanks]);
+  expect((await of("0")).map(({ rank, step }: any) => [rank, step])).toEqual([0, 1, 2].map((step) => [0, step]));
+  expect((await of("all")).map(({ rank }: any) => rank)).toEqual([0, 0, 0, 1, 2]);
+  expect(await codeOf(send("GET", "curve/metrics?rank=-1"))).toBe("bad_request");
   expect(await codeOf(send("GET", "none/metrics"))).toBe("checkpoint_not_found");
   expect(await codeOf(send("GET", "a.b/metrics"))).toBe("invalid_name");
 });

@@ -101,7 +101,8 @@ def test_a_trainer_says_what_its_series_keeps_and_saves_behind_the_loop(runner):
         "  return [os.path.exists(folder), saved.result()]\n"
         "def f():\n"
         "  kept = train.CheckpointConfig(2, 'loss', 'min')\n"
-        "  result = TorchTrainer(loop, run_config=train.RunConfig(checkpoint_config=kept)).fit()\n"
+        "  run = train.RunConfig(checkpoint_config=kept, metrics_per_rank=True)\n"
+        "  result = TorchTrainer(loop, run_config=run).fit()\n"
         "  return [result.return_value, result.metrics]\n"
     )
     r = runner(code)
@@ -110,6 +111,7 @@ def test_a_trainer_says_what_its_series_keeps_and_saves_behind_the_loop(runner):
     operation = header["operation"]
     assert operation["behind"] is True
     assert operation["keep"] == {"num_to_keep": 2, "attribute": "loss", "order": "min"}
+    assert operation["per_rank"] is True
     r.reply(header, {"step": 7})
     header, body = r.expect("result")
     assert json.loads(body) == [[False, 7], {"loss": 1}]

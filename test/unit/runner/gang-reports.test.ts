@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pino from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { listMetricsParts, readMetrics } from "../../../core/checkpoint-metrics.ts";
 import { listCheckpoints, readManifest } from "../../../core/checkpoint-reader.ts";
 import type { ObjectStore } from "../../../core/object-store.ts";
 import { untilDone } from "../../../core/until-done.ts";
@@ -48,7 +49,8 @@ async function reports() {
   const made = createGangReports(writer, 3);
   return {
     ...made,
-    report: (rank: number, request: number, more: { directory?: string; step?: number } = {}) =>
+    writer,
+    report: (rank: number, request: number, more: { directory?: string; step?: number; per_rank?: boolean } = {}) =>
       made.report(rank, { op: "report", metrics: { rank }, ...more }, request, folders[rank]!),
   };
 }
@@ -62,6 +64,25 @@ describe("reports of ranks", () => {
     const manifest = await readManifest(objects, series, 0);
     expect(manifest).toMatchObject({ metrics: { rank: 0 }, generation: 1 });
     expect(manifest!.files.map(({ path }) => path).sort()).toEqual(["config", "shard-0", "shard-1", "shard-2"]);
+  });
+
+  it("have rows of metrics by rank where that is asked for", async () => {
+    const { report, writer } = await reports();
+    await Promise.all([0, 1, 2].map((rank) => report(rank, 1)));
+    await Promise.all([0, 1, 2].map((rank) => report(rank, 2, { per_rank: true })));
+    await writer.close();
+    const parts = await listMetricsParts(objects, series);
+    const rowsOf = (ofRanks: boolean) =>
+      readMetrics(
+        objects,
+        parts.filter((part) => part.ofRanks === ofRanks),
+      );
+    expect((await rowsOf(false)).map(({ step, metrics }) => [step, metrics.rank])).toEqual(
+      [0, 1].map((step) => [step, 0]),
+    );
+    expect(await rowsOf(true)).toMatchObject(
+      [1, 2].map((rank) => ({ step: 1, rank, metrics: { rank }, checkpoint: false })),
+    );
   });
 
   it("are stored only once all have come, and may come without files", async () => {

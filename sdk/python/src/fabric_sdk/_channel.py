@@ -31,8 +31,8 @@ class Channel(Protocol):
 
         With `given` the directory is the runner's from now on. Waits for the one before, and raises if it failed."""
 
-    def keep(self, num_to_keep: int | None, attribute: str | None, order: str) -> None:
-        """Which checkpoints of its series the attempt's later saves leave."""
+    def keep(self, num_to_keep: int | None, attribute: str | None, order: str, per_rank: bool) -> None:
+        """Which checkpoints of its series the attempt's later saves leave, and whether each rank's metrics are kept."""
 
     def restore(
         self, series: str | None, step: int | None, metric: str | None, order: str | None, at: str | None = None

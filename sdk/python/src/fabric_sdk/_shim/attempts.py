@@ -29,6 +29,7 @@ class Attempt:
         "keep",
         "method",
         "path",
+        "per_rank",
         "reason",
         "slice",
         "stream",
@@ -59,6 +60,8 @@ class Attempt:
         self.behind: Future[int] | None = None
         #: Which checkpoints of its series stay, as a report tells it.
         self.keep: dict[str, Any] | None = None
+        #: Are metrics of all ranks of its gang kept?
+        self.per_rank = False
         #: Tells whoever waits to send a chunk to look again.
         self.wake: Callable[[], object] | None = None
 

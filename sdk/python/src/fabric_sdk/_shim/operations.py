@@ -16,8 +16,9 @@ from .attempts import Attempt, Key
 from .calls import Answer, ContainerCalls, Question
 from .frames import Header
 from .link import Link
+from .restoring import ConnectionLost, Restoring
 from .saving import Saving, keep_rule
-from .streams import CONNECTION_LOST, DISK_FULL
+from .streams import DISK_FULL
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -64,8 +65,10 @@ class RunnerChannel:
     def save_behind(self, metrics: dict[str, Any], directory: str | None, step: int | None, given: bool) -> Future[int]:
         return self._saving.behind(self._current(), metrics, directory, step, given)
 
-    def keep(self, num_to_keep: int | None, attribute: str | None, order: str) -> None:
-        self._current().keep = keep_rule(num_to_keep, attribute, order)
+    def keep(self, num_to_keep: int | None, attribute: str | None, order: str, per_rank: bool) -> None:
+        attempt = self._current()
+        attempt.keep = keep_rule(num_to_keep, attribute, order)
+        attempt.per_rank = per_rank
 
     def _ask_behind(
         self, attempt: Attempt, operation: dict[str, Any], answered: Callable[[dict[str, Any]], None]
@@ -84,14 +87,14 @@ class RunnerChannel:
         named = {"series": series, "step": step, "metric": metric, "order": order, "at": at}
         operation = {"op": "restore", **{key: value for key, value in named.items() if value is not None}}
         while True:
-            restoring = _Restoring(self._link, os.path.join(self._own, "restored", os.urandom(16).hex()))
+            restoring = Restoring(self._link, os.path.join(self._own, "restored", os.urandom(16).hex()))
             try:
                 value = self._ask(operation, restoring)
                 if value is None:
                     return None
                 self._keep(restoring.folder)
                 return {"path": restoring.folder, **{key: value[key] for key in ("series", "step", "metrics")}}
-            except _ConnectionLost:
+            except ConnectionLost:
                 restoring.abandon("the connection was lost")
             except BaseException:
                 restoring.abandon("no longer wanted")
@@ -148,16 +151,16 @@ class RunnerChannel:
             )
         return attempt
 
-    def _ask(self, operation: Header, restoring: _Restoring | None = None) -> Any:
+    def _ask(self, operation: Header, restoring: Restoring | None = None) -> Any:
         answer = self._await(operation, b"", restoring)
         if answer.get("lost"):
-            raise _ConnectionLost
+            raise ConnectionLost
         if not answer["ok"]:
             raise from_body({"fault": "user", **answer["error"]})
         return answer.get("value")
 
     def _await(
-        self, operation: Header, body: bytes, restoring: _Restoring | None = None, *, question: Question | None = None
+        self, operation: Header, body: bytes, restoring: Restoring | None = None, *, question: Question | None = None
     ) -> dict[str, Any]:
         """With a `question`, a thread in which nothing is raised when the input shall end gives up by itself."""
         attempt = self._current()
@@ -230,71 +233,3 @@ def _arrival(header: Header, deliver: Callable[[dict[str, Any]], object]) -> Cal
 def _discard(told: dict[str, Any]) -> None:
     if "path" in told:
         os.unlink(told["path"])
-
-
-class _ConnectionLost(Exception):
-    pass
-
-
-class _Restoring:
-    """The files of one checkpoint on their way into a folder of scratch."""
-
-    def __init__(self, link: Link, folder: str) -> None:
-        self._link = link
-        self.folder = folder
-        self.finished: Callable[[dict[str, Any]], None] = lambda _answer: None
-        self._left: dict[int, Any] = {}
-        self._answer: dict[str, Any] = {}
-
-    def begin(self, answer: dict[str, Any]) -> None:
-        files = answer["value"]["files"]
-        self._answer = answer
-        self._left = {file["stream"]: file for file in files}
-        os.makedirs(self.folder, exist_ok=True)
-        if not files:
-            self.finished(answer)
-        for file in files:
-            self._link.streams.claim(file["stream"], self._arrival(file))
-
-    def abandon(self, reason: str) -> None:
-        left, self._left = self._left, {}
-        for number in left:
-            self._link.streams.refuse(number, reason)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _arrival(self, file: dict[str, Any]) -> Callable[[str | None, str], None]:
-        def arrived(spooled: str | None, problem: str) -> None:
-            if self._left.pop(file["stream"], None) is None:
-                if spooled is not None:
-                    os.unlink(spooled)
-                return
-            if spooled is None:
-                self._fail(problem)
-                return
-            try:
-                self._place(spooled, file)
-            except (OSError, ValueError) as error:
-                self._fail(str(error))
-                return
-            if not self._left:
-                self.finished(self._answer)
-
-        return arrived
-
-    def _place(self, spooled: str, file: dict[str, Any]) -> None:
-        parts = file["path"].split("/")
-        if file["path"].startswith("/") or any(part in ("", ".", "..") for part in parts):
-            raise ValueError(f"the checkpoint names a file {file['path']!r}, which is not below its folder")
-        size = os.path.getsize(spooled)
-        if size != file["size"]:
-            raise ValueError(f"{file['path']} arrived with {size} bytes instead of {file['size']}")
-        target = os.path.join(self.folder, *parts)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.replace(spooled, target)
-
-    def _fail(self, problem: str) -> None:
-        if problem == CONNECTION_LOST:
-            self.finished({"lost": True})
-        else:
-            code = "disk_full" if problem.startswith("disk_full") else "checkpoint_invalid"
-            self.finished({"ok": False, "error": {"code": code, "message": f"restoring failed: {problem}"}})

@@ -129,7 +129,7 @@ def keep_rule(num_to_keep: int | None, attribute: str | None, order: str) -> dic
 
 
 def _reporting(attempt: Attempt, metrics: dict[str, Any], step: int | None) -> dict[str, Any]:
-    more = {"step": step, "keep": attempt.keep or None}
+    more = {"step": step, "keep": attempt.keep or None, "per_rank": attempt.per_rank or None}
     return {"op": "report", "metrics": metrics, **{key: value for key, value in more.items() if value is not None}}
 
 

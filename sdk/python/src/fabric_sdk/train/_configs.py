@@ -172,6 +172,8 @@ class RunConfig:
     callbacks: list[Any] | None = None
     worker_runtime_env: Mapping[str, Any] | None = None
     logging_config: LoggingConfig | None = None
+    #: Not of Ray: keep the metrics that each rank reports, not only rank 0's.
+    metrics_per_rank: bool = False
     sync_config: Any = _DEPRECATED
     verbose: Any = _DEPRECATED
     stop: Any = _DEPRECATED

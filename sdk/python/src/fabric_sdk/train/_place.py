@@ -52,7 +52,12 @@ def train(trainer: DataParallelTrainer) -> dict[str, Any]:
     name = trainer.run_config.name
     kept = trainer.run_config.checkpoints
     channel = here("fit")
-    channel.keep(kept.num_to_keep, kept.checkpoint_score_attribute, kept.checkpoint_score_order)
+    channel.keep(
+        kept.num_to_keep,
+        kept.checkpoint_score_attribute,
+        kept.checkpoint_score_order,
+        trainer.run_config.metrics_per_rank,
+    )
     if name is not None:
         channel.series(name, True)
     whole = {one: not trainer.dataset_config.is_split(one) for one in trainer.datasets}

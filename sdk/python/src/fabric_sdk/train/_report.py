@@ -43,12 +43,13 @@ def series(
     num_to_keep: int | None = None,
     checkpoint_score_attribute: str | None = None,
     checkpoint_score_order: str = "max",
+    metrics_per_rank: bool = False,
 ) -> Series:
     """Choose the series this call writes; without it, the series is named by the invocation's id.
 
     With `resume=False` get_checkpoint() sees only what this invocation saved; step numbers go on all the same. With
     `num_to_keep`, every save removes all but that many: the best by a metric, or the latest. The latest one and those
-    with a tag stay.
+    with a tag stay. With `metrics_per_rank`, rows of metrics are kept of every rank of a gang.
     """
     if num_to_keep is not None and (not isinstance(num_to_keep, int) or num_to_keep < 1):
         raise InvalidError(
@@ -59,7 +60,7 @@ def series(
             f'checkpoint_score_order is {checkpoint_score_order!r}; it must be "max" or "min"', code="bad_request"
         )
     channel = here("series")
-    channel.keep(num_to_keep, checkpoint_score_attribute, checkpoint_score_order)
+    channel.keep(num_to_keep, checkpoint_score_attribute, checkpoint_score_order, metrics_per_rank)
     value = channel.series(name, resume)
     return Series(str(value["series"]), int(value["next_step"]))
 
