@@ -100,7 +100,8 @@ export function createRoom(options: RoomOptions): Room {
       for (;;) {
         const others = turns.mustWait(key, fn);
         if (others) return { refused: others };
-        const answer = await capacity.book(wanted);
+        // A reply may get lost: the same containers again are answered with what they have.
+        const answer = await untilDone(() => capacity.book(wanted));
         if (!("refused" in answer)) {
           turns.served(key);
           return { gpus: answer.map(({ gpus }) => gpus) };
