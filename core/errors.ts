@@ -157,7 +157,7 @@ export const ERRORS = {
     "A rank of the gang was killed from outside. Calls survive 3 such faults, those of an at_most_once function none.",
   ),
   container_start_failed: platform(500, "The engine could not start the container."),
-  image_missing: platform(500, "The image of this version is not on the node. Deploy again."),
+  image_missing: platform(500, "The image of this version is on no node any more, nor in the bucket. Deploy again."),
   shim_unresponsive: platform(500, "The container started but its shim did not report in time."),
   protocol_violation: platform(500, "The container sent something outside the protocol and was stopped.", false),
   redis_unavailable: platform(503, "Redis does not answer. Nothing was accepted unless a reply said so."),

@@ -40,6 +40,13 @@ const EMPTY: FunctionLoad = {
   ...{ slots: 0, busy: 0, containers: 0, booting: 0, bootingSlots: 0, waiting: 0, callsPerSecond: 0 },
 };
 
+/** How a runner begins to tell that the image is on its way to its node. */
+export const FETCHING = "fetching the image";
+
+/** What is on its way says more than what another node lacks. */
+const firstMissing = (loads: readonly FunctionLoad[]): string | undefined =>
+  (loads.find(({ missing }) => missing?.startsWith(FETCHING)) ?? loads[0])?.missing;
+
 /** Of one function on all nodes: sums, averages weighted by calls, and the first thing that is missing. */
 export function sumLoads(loads: readonly FunctionLoad[]): FunctionLoad {
   const sum = (pick: (load: FunctionLoad) => number): number => loads.reduce((total, load) => total + pick(load), 0);
@@ -58,6 +65,6 @@ export function sumLoads(loads: readonly FunctionLoad[]): FunctionLoad {
     bootMs: mean((one) => one.bootMs),
     p50Ms: mean((one) => one.p50Ms),
     // Where one node has room, nothing is missing.
-    missing: loads.every(({ missing }) => missing !== undefined) ? loads[0]?.missing : undefined,
+    missing: loads.every(({ missing }) => missing !== undefined) ? firstMissing(loads) : undefined,
   };
 }

@@ -9,8 +9,10 @@ import { createCatalog } from "../core/catalog.ts";
 import { systemClock } from "../core/clock.ts";
 import { type Config, loadConfig } from "../core/config.ts";
 import { askDocker, dockerClient } from "../core/docker-client.ts";
+import { dockerImages } from "../core/docker-images.ts";
 import { asFabricError, fail } from "../core/errors.ts";
 import type { ImageBuilder } from "../core/image-builder.ts";
+import type { ImageStore } from "../core/image-store.ts";
 import { createLog } from "../core/log.ts";
 import { s3ObjectStore } from "../core/object-store-s3.ts";
 import { createOutbox } from "../core/outbox.ts";
@@ -32,6 +34,7 @@ import { keepMakingTicks } from "./make-ticks.ts";
 import { createMetrics } from "./metrics.ts";
 import { createQueueLimits } from "./queue-limits.ts";
 import { keepReleasing } from "./release.ts";
+import { keepSharing } from "./share-images.ts";
 import { type Fetch, startingApp } from "./starting-app.ts";
 import { keepSweeping } from "./sweep.ts";
 import { makeTempDir } from "./temp-dir.ts";
@@ -108,6 +111,7 @@ async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Conf
   const outcomes = await followOutcomes(state, clock, { onEnded: outbox.ended });
   const metrics = createMetrics({ state, queue });
   const waits = createWaits({ state, queue, clock });
+  const { builder, images } = await chooseBuilder(config);
   const deps: GatewayDeps = {
     state,
     queue,
@@ -115,7 +119,7 @@ async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Conf
     objects,
     uploads,
     registry,
-    builder: await chooseBuilder(config),
+    builder,
     catalog: createCatalog(registry),
     outcomes,
     metrics,
@@ -139,15 +143,17 @@ async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Conf
     limits: { ...SWEEP, leaseMs, mapIdleMs: config.mapIdleSeconds * 1000 },
     onRepairs: (count) => metrics.repaired(count),
   });
+  const owner = outcomes.waiter;
   const stopReleasing = await keepReleasing({ state, queue, clock, log });
   const stopTicks = keepMakingTicks(deps);
   const stopArchiving = keepArchiving({
-    ...{ state, objects, clock, log, owner: outcomes.waiter },
+    ...{ state, objects, clock, log, owner },
     limits: { ageMs: config.logArchiveSeconds * 1000, retentionDays: config.logRetentionDays },
   });
   const stopDelivering = await keepDelivering({ ...deps, isAllowed: addressGuard(config.webhookAllow) });
   const stopCollecting = keepCollecting({ ...deps, ttlSeconds: config.resultTtlSeconds });
-  const stops = [stopTicks, stopDelivering, stopCollecting, stopArchiving, stopSweeping, stopReleasing];
+  const stopSharing = images ? await keepSharing({ state, objects, images, owner, clock, log }) : async () => {};
+  const stops = [stopSharing, stopTicks, stopDelivering, stopCollecting, stopArchiving, stopSweeping, stopReleasing];
   return { registry, outcomes, outbox, stops };
 }
 
@@ -183,7 +189,7 @@ function limitedWarnings(what: string): (error: Error) => void {
 }
 
 /** Docker where a daemon answers or is asked for, otherwise environments on this machine. */
-async function chooseBuilder(config: Config): Promise<ImageBuilder> {
+async function chooseBuilder(config: Config): Promise<{ builder: ImageBuilder; images?: ImageStore }> {
   const { dataDir, dockerHost, buildNetwork } = config;
   const settings = {
     dataDir,
@@ -194,9 +200,11 @@ async function chooseBuilder(config: Config): Promise<ImageBuilder> {
   if (!["auto", "docker", "process"].includes(config.engine))
     fail("bad_request", `FABRIC_ENGINE=${config.engine} is none of docker, process and auto`);
   if (config.engine === "docker" || (config.engine === "auto" && (await dockerAnswers(dockerHost))))
-    return dockerImageBuilder({ ...settings, sdkDir, dockerHost: dockerHost || undefined, buildNetwork });
-
-  return processImageBuilder({ ...settings, sdkDir });
+    return {
+      builder: dockerImageBuilder({ ...settings, sdkDir, dockerHost: dockerHost || undefined, buildNetwork }),
+      images: dockerImages({ dockerHost: dockerHost || undefined }),
+    };
+  return { builder: processImageBuilder({ ...settings, sdkDir }) };
 }
 
 async function dockerAnswers(dockerHost: string): Promise<boolean> {

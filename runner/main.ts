@@ -5,6 +5,7 @@ import { bullmqQueue } from "../core/bullmq-queue.ts";
 import { createCatalog } from "../core/catalog.ts";
 import { systemClock } from "../core/clock.ts";
 import { loadConfig, machineCores } from "../core/config.ts";
+import { dockerImages } from "../core/docker-images.ts";
 import { createLog } from "../core/log.ts";
 import { s3ObjectStore } from "../core/object-store-s3.ts";
 import { createOutbox } from "../core/outbox.ts";
@@ -94,6 +95,7 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
   runner = createRunner({
     ...{ state, queue, objects, registry, engine, clock: systemClock, log, identity, facts, sdkDir, leaseMs },
     ...{ outbox, outcomes, catalog: createCatalog(registry), bodyBytes: config.maxBodyBytes },
+    images: engine.name === "docker" ? dockerImages({ dockerHost: config.dockerHost || undefined }) : undefined,
     dataDir: config.dataDir,
     bootTimeoutMs: config.bootTimeoutMs,
     cancelGraceMs: config.cancelGraceMs,

@@ -11,6 +11,7 @@ import type { ServedFunction } from "../core/variant.ts";
 import type { LiveAttempt } from "./attempt.ts";
 import type { Container, ContainerEvents, StartFailure } from "./container-contract.ts";
 import { type ContainerPlan, keyOf } from "./container-plan.ts";
+import type { Images } from "./images.ts";
 import type { Meter } from "./meter.ts";
 import type { Room } from "./room.ts";
 import { idleToStop, type Load, type ScalingPolicy, startsNow } from "./scaling.ts";
@@ -25,6 +26,7 @@ export interface PoolDeps {
   clock: Clock;
   log: Log;
   room: Room;
+  images: Pick<Images, "lacking" | "lost">;
   sharedDeaths: SharedDeaths;
   createContainer(plan: ContainerPlan, events: ContainerEvents): Container;
   /** An attempt that a container reported, from before a restart. */
@@ -47,7 +49,7 @@ export interface Pool {
   /** Slots of warm containers that no input waits for. */
   freeSlots(): number;
   load(queued: number): Load;
-  /** Starts what demand asks for. Answers what is missing when the node has no room for it. */
+  /** Starts what demand asks for. Answers what is missing when the node has no room for it, or not its image. */
   scale(queued: number, runMs?: number): Promise<string | undefined>;
   /** Idle ones beyond demand and window go. */
   trim(queued: number): void;
@@ -65,6 +67,7 @@ export interface Pool {
 export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: ServedFunction): Pool {
   const { clock, log, room } = deps;
   const key = keyOf({ fn, manifest });
+  const image = manifest.images[fn.image]!.ref;
   const wanted = fn.target_inputs ?? slotsOf(fn);
   const containers = new Map<string, Container>();
   const homes = new Map<LiveAttempt, Container>();
@@ -160,6 +163,7 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Served
     onEnded(container, failure?: StartFailure) {
       containers.delete(container.id);
       startedAt.delete(container.id);
+      if (failure?.error.code === "image_missing") deps.images.lost(image);
       if (failure) failWaiting(failure.error);
       room.release(container);
       deps.onChange();
@@ -236,6 +240,12 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Served
     async scale(queued, runMs) {
       if (failures > 0 && clock.monotonic() < startAfter) return "the last container did not start; trying again soon";
       const count = startsNow({ ...loadWithLent(queued), runMs }, policy(), room.bootRoom());
+      const lacking = count > 0 ? await deps.images.lacking(image) : undefined;
+      if (lacking !== undefined) {
+        // Another node may have it.
+        if (living().length === 0) for (const one of [...waiting]) one.giveBack("its image is not on its node");
+        return lacking;
+      }
       const refused = (await Promise.all(Array.from({ length: count }, startOne))).find((one) => one !== undefined);
       if (count > 0) deps.onChange();
       return refused;

@@ -4,6 +4,7 @@ import type { NodeFacts } from "../core/capacity-ledger.ts";
 import type { Catalog } from "../core/catalog.ts";
 import type { Clock } from "../core/clock.ts";
 import type { ContainerEngine } from "../core/engine.ts";
+import type { ImageStore } from "../core/image-store.ts";
 import type { FunctionKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
@@ -23,6 +24,7 @@ import { watchForDeadlocks } from "./deadlock-watch.ts";
 import { runnerDirs } from "./dirs.ts";
 import { drain } from "./drain.ts";
 import { createGang } from "./gang.ts";
+import { createImages } from "./images.ts";
 import { createIntake, type Intake } from "./intake.ts";
 import { createLeases } from "./leases.ts";
 import { createLending } from "./lending.ts";
@@ -48,6 +50,8 @@ export interface RunnerOptions {
   objects: ObjectStore;
   registry: Registry;
   engine: ContainerEngine;
+  /** Absent where images do not travel between nodes. */
+  images?: ImageStore;
   clock: Clock;
   log: Log;
   identity: NodeIdentity;
@@ -87,6 +91,12 @@ export function createRunner(options: RunnerOptions): Runner {
   const intakes = new Map<FunctionKey, Intake>();
   const sharedDeaths = createSharedDeaths();
   const bundles = createBundles({ objects, dir: dirs.bundles, maxBytes: options.maxSourceBytes });
+  const images = createImages({
+    ...{ state, objects, images: options.images, log },
+    onFetched: () => {
+      for (const one of intakes.values()) one.rescale();
+    },
+  });
   const pages = createPages({ maps: state.maps, objects });
   const { outbox, outcomes, catalog, bodyBytes } = options;
   const waits = createWaits(clock);
@@ -198,6 +208,7 @@ export function createRunner(options: RunnerOptions): Runner {
                 clock,
                 log,
                 room,
+                images,
                 sharedDeaths,
                 createContainer: (plan, events) =>
                   isGangPlan(plan)
@@ -237,6 +248,7 @@ export function createRunner(options: RunnerOptions): Runner {
       notes.stop();
       loads.stop();
       deadlocks.stop();
+      images.close();
       await drain({ intakes, leases, clock, containers: allContainers }, graceMs);
       leases.close();
       await logs.flush();

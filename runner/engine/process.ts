@@ -48,7 +48,11 @@ async function programAt(name: string, path: string): Promise<string> {
 /** Variables of the image's own, as the builder left them beside the interpreter. */
 async function imageVariables(image: string): Promise<Record<string, string>> {
   if (!(await runnable(join(image, "bin", "python"))))
-    fail("image_missing", `${image} holds no environment. Deploy again.`, { image });
+    fail(
+      "image_missing",
+      `${image} holds no environment. Deploy again; on another machine than the gateway's, share that folder: the process engine's environments do not travel.`,
+      { image },
+    );
   try {
     return JSON.parse(await readFile(join(image, "variables.json"), "utf8")) as Record<string, string>;
   } catch (error) {

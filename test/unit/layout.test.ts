@@ -22,6 +22,7 @@ const isComposition = (file: string): boolean => /\/(main|choose-[a-z]+)\.ts$/.t
 /** Implementations of seams: only compositions and tests name them. */
 const IMPLEMENTATIONS = [
   "core/bullmq-queue.ts",
+  "core/docker-images.ts",
   "core/object-store-s3.ts",
   "core/redis-state.ts",
   "core/upload-store-s3.ts",
