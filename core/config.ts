@@ -142,6 +142,11 @@ export const SETTINGS = {
     "Lines reach the bucket's archive (logs/APP/DAY/) at most so long after they were printed; 5,000 lines at once go sooner.",
   ),
   logRetentionDays: number("FABRIC_LOG_RETENTION_DAYS", 30, "Days of logs kept in the archive; 0: all of them."),
+  imageRetentionDays: number(
+    "FABRIC_IMAGE_RETENTION_DAYS",
+    7,
+    "Days an environment image is kept after the last version that needs it is gone, on nodes and in the bucket; 0: for good.",
+  ),
   logLevel: text("FABRIC_LOG_LEVEL", "info", "Of fabric's own logs: trace, debug, info, warn, error."),
 } as const satisfies Record<string, Setting<string> | Setting<number>>;
 

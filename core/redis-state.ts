@@ -6,7 +6,7 @@ import { chunkStore } from "./redis/chunks.ts";
 import { commandsOn, connectSubscriber, failFastRedis } from "./redis/connection.ts";
 import { expired } from "./redis/expired.ts";
 import { hints, holds } from "./redis/hints.ts";
-import { imageRequests } from "./redis/images.ts";
+import { imageState } from "./redis/images.ts";
 import { invocationStore } from "./redis/invocations.ts";
 import { redisKeys } from "./redis/keys.ts";
 import { loadStore } from "./redis/loads.ts";
@@ -113,7 +113,7 @@ export function redisState({
     holds: holds(commands, keys),
     schedules: scheduleStore(commands, keys),
     expired: expired(commands, keys),
-    images: imageRequests(commands, subscriber, keys),
+    images: imageState(commands, subscriber, keys),
     webhooks: webhookOutbox(commands, subscriber, keys),
     ping: async () => void (await commands.safely(() => commands.redis.ping())),
     memoryUse: async () => use(await memory()),

@@ -7,7 +7,7 @@ import type { CapacityLedger } from "./capacity-ledger.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import type { ErrorBody } from "./errors.ts";
 import type { Expired } from "./expired-store.ts";
-import type { ImageRequests } from "./image-requests.ts";
+import type { ImageState } from "./image-state.ts";
 import type {
   Acceptance,
   Claim,
@@ -225,7 +225,7 @@ export interface StateStore {
   schedules: ScheduleStore;
   webhooks: WebhookOutbox;
   expired: Expired;
-  images: ImageRequests;
+  images: ImageState;
   /** Round trip; throws `redis_unavailable`. */
   ping(): Promise<void>;
   /** Fraction of maxmemory in use, 0 to 1. */

@@ -3,6 +3,7 @@ import { json } from "node:stream/consumers";
 import type { Clock } from "../core/clock.ts";
 import { asFabricError } from "../core/errors.ts";
 import { idTimeMs, isId } from "../core/ids.ts";
+import { IMAGES } from "../core/image-index.ts";
 import { invocationPrefix, resultManifestKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
@@ -100,6 +101,7 @@ export function keepCollecting(deps: CollectDeps): () => Promise<void> {
       if (await deps.state.expired.maySearch(SEARCH_EVERY_MS)) {
         await deps.uploads.dropParts(invocationPrefix(""), deps.clock.now() - UPLOAD_AGE_MS);
         await deps.uploads.dropParts("checkpoints/", deps.clock.now() - UPLOAD_AGE_MS);
+        await deps.uploads.dropParts(IMAGES, deps.clock.now() - UPLOAD_AGE_MS);
         const folders = await collectCheckpoints(deps);
         if (folders > 0) deps.log.info({ folders }, "deleted checkpoints that were never complete");
         const { deleted, next } = await collectOrphans(deps, { after });

@@ -26,7 +26,10 @@ export async function deployEphemeral(
   const refs = await buildImages(deps, deployment, out, signal);
   const version = newId("run");
   const manifest = JSON.stringify(manifestOf(deployment, version, refs, deps.clock.now()));
-  const keep = () => deps.state.holds.keepEphemeral(deployment.app, version, manifest, TTL_MS);
+  const keep = async () => {
+    await deps.state.holds.keepEphemeral(deployment.app, version, manifest, TTL_MS);
+    await deps.state.images.need(Object.values(refs));
+  };
   await keep();
   try {
     const urls = functionUrls(deployment, (fn) => `${urlOf(fn)}?version=${version}`);

@@ -8,7 +8,7 @@ type Deps = Pick<GatewayDeps, "builder" | "registry" | "metrics" | "state" | "ob
 
 /** Image key -> the engine's reference. Events go out in the order they come; a slow reader slows no build down. */
 export async function buildImages(
-  { builder }: Pick<Deps, "builder">,
+  { builder, state }: Pick<Deps, "builder" | "state">,
   deployment: Deployment,
   out: LineWriter,
   signal: AbortSignal,
@@ -18,6 +18,8 @@ export async function buildImages(
     const { ref, cached } = await builder.build(spec, ({ kind, text }) => out.push({ type: kind, text }), signal);
     await out.write({ type: "step", text: `image ${key}: ${cached ? "built before" : "built"}` });
     refs[key] = ref;
+    // No version names it yet.
+    await state.images.need([ref]);
   }
   return refs;
 }

@@ -7,16 +7,19 @@ import { createAdaptorServer } from "@hono/node-server";
 import { bullmqQueue } from "../core/bullmq-queue.ts";
 import { createCatalog } from "../core/catalog.ts";
 import { systemClock } from "../core/clock.ts";
+import { keepCollectingImages } from "../core/collect-images.ts";
 import { type Config, loadConfig } from "../core/config.ts";
 import { askDocker, dockerClient } from "../core/docker-client.ts";
 import { dockerImages } from "../core/docker-images.ts";
 import { asFabricError, fail } from "../core/errors.ts";
 import type { ImageBuilder } from "../core/image-builder.ts";
-import type { ImageStore } from "../core/image-store.ts";
+import type { ImageShelf, ImageStore } from "../core/image-store.ts";
+import { fabricIdOf } from "../core/kept-id.ts";
 import { createLog } from "../core/log.ts";
 import { s3ObjectStore } from "../core/object-store-s3.ts";
 import { createOutbox } from "../core/outbox.ts";
 import { followOutcomes } from "../core/outcomes.ts";
+import { processImages } from "../core/process-images.ts";
 import { failFastRedis } from "../core/redis/connection.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
@@ -29,6 +32,7 @@ import { keepArchiving } from "./archive-logs.ts";
 import { dockerImageBuilder } from "./build/docker-builder.ts";
 import { processImageBuilder } from "./build/process-builder.ts";
 import { keepCollecting } from "./collect.ts";
+import { collectStoredImages } from "./collect-stored-images.ts";
 import type { GatewayDeps } from "./deps.ts";
 import { keepMakingTicks } from "./make-ticks.ts";
 import { createMetrics } from "./metrics.ts";
@@ -111,7 +115,7 @@ async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Conf
   const outcomes = await followOutcomes(state, clock, { onEnded: outbox.ended });
   const metrics = createMetrics({ state, queue });
   const waits = createWaits({ state, queue, clock });
-  const { builder, images } = await chooseBuilder(config);
+  const { builder, images, shelf } = await chooseBuilder(config);
   const deps: GatewayDeps = {
     state,
     queue,
@@ -153,7 +157,23 @@ async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Conf
   const stopDelivering = await keepDelivering({ ...deps, isAllowed: addressGuard(config.webhookAllow) });
   const stopCollecting = keepCollecting({ ...deps, ttlSeconds: config.resultTtlSeconds });
   const stopSharing = images ? await keepSharing({ state, objects, images, owner, clock, log }) : async () => {};
-  const stops = [stopSharing, stopTicks, stopDelivering, stopCollecting, stopArchiving, stopSweeping, stopReleasing];
+  const stopCollectingImages = keepCollectingImages({
+    ...{ state, registry, shelf, clock, log, retentionDays: config.imageRetentionDays },
+    async after(keepMs) {
+      const keys = await collectStoredImages({ state, registry, objects, clock }, keepMs);
+      if (keys.length > 0) log.info({ keys }, "removed images from the bucket that no version needs any more");
+    },
+  });
+  const stops = [
+    stopSharing,
+    stopCollectingImages,
+    stopTicks,
+    stopDelivering,
+    stopCollecting,
+    stopArchiving,
+    stopSweeping,
+    stopReleasing,
+  ];
   return { registry, outcomes, outbox, stops };
 }
 
@@ -188,23 +208,31 @@ function limitedWarnings(what: string): (error: Error) => void {
   };
 }
 
+interface BuilderAndImages {
+  builder: ImageBuilder;
+  /** Absent where images do not travel. */
+  images?: ImageStore;
+  shelf: ImageShelf;
+}
+
 /** Docker where a daemon answers or is asked for, otherwise environments on this machine. */
-async function chooseBuilder(config: Config): Promise<{ builder: ImageBuilder; images?: ImageStore }> {
+async function chooseBuilder(config: Config): Promise<BuilderAndImages> {
   const { dataDir, dockerHost, buildNetwork } = config;
   const settings = {
     dataDir,
+    fabric: fabricIdOf(config),
     caBundle: config.caBundle || undefined,
     pipIndexUrl: config.pipIndexUrl || undefined,
   };
   const sdkDir = () => prepareSdkDir({ ...settings, source: PYTHON_SDK });
   if (!["auto", "docker", "process"].includes(config.engine))
     fail("bad_request", `FABRIC_ENGINE=${config.engine} is none of docker, process and auto`);
-  if (config.engine === "docker" || (config.engine === "auto" && (await dockerAnswers(dockerHost))))
-    return {
-      builder: dockerImageBuilder({ ...settings, sdkDir, dockerHost: dockerHost || undefined, buildNetwork }),
-      images: dockerImages({ dockerHost: dockerHost || undefined }),
-    };
-  return { builder: processImageBuilder({ ...settings, sdkDir }) };
+  if (config.engine === "docker" || (config.engine === "auto" && (await dockerAnswers(dockerHost)))) {
+    const daemon = { dockerHost: dockerHost || undefined };
+    const images = dockerImages({ ...daemon, fabric: settings.fabric });
+    return { builder: dockerImageBuilder({ ...settings, ...daemon, sdkDir, buildNetwork }), images, shelf: images };
+  }
+  return { builder: processImageBuilder({ ...settings, sdkDir }), shelf: processImages(dataDir) };
 }
 
 async function dockerAnswers(dockerHost: string): Promise<boolean> {

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { asFabricError } from "../core/errors.ts";
 import { imageIndexKey } from "../core/image-index.ts";
-import type { ImageRequest } from "../core/image-requests.ts";
+import type { ImageRequest } from "../core/image-state.ts";
 import type { ImageStore } from "../core/image-store.ts";
 import { FETCHING } from "../core/load.ts";
 import type { Log } from "../core/log.ts";

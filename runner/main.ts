@@ -6,10 +6,13 @@ import { createCatalog } from "../core/catalog.ts";
 import { systemClock } from "../core/clock.ts";
 import { loadConfig, machineCores } from "../core/config.ts";
 import { dockerImages } from "../core/docker-images.ts";
+import type { EngineName } from "../core/engine.ts";
+import type { ImageShelf, ImageStore } from "../core/image-store.ts";
 import { createLog } from "../core/log.ts";
 import { s3ObjectStore } from "../core/object-store-s3.ts";
 import { createOutbox } from "../core/outbox.ts";
 import { followOutcomes } from "../core/outcomes.ts";
+import { processImages } from "../core/process-images.ts";
 import { redisState } from "../core/redis-state.ts";
 import { createRegistry } from "../core/registry.ts";
 import { PYTHON_SDK } from "../core/root.ts";
@@ -95,7 +98,8 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
   runner = createRunner({
     ...{ state, queue, objects, registry, engine, clock: systemClock, log, identity, facts, sdkDir, leaseMs },
     ...{ outbox, outcomes, catalog: createCatalog(registry), bodyBytes: config.maxBodyBytes },
-    images: engine.name === "docker" ? dockerImages({ dockerHost: config.dockerHost || undefined }) : undefined,
+    ...imagesOf(engine.name),
+    imageRetentionDays: config.imageRetentionDays,
     dataDir: config.dataDir,
     bootTimeoutMs: config.bootTimeoutMs,
     cancelGraceMs: config.cancelGraceMs,
@@ -108,6 +112,12 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
   await runner.start();
   process.stdout.write(`${JSON.stringify({ ready: true, engine: report.engine, notices: report.notices })}\n`);
   return announced;
+}
+
+function imagesOf(engine: EngineName): { images?: ImageStore; shelf: ImageShelf } {
+  if (engine === "process") return { shelf: processImages(config.dataDir) };
+  const images = dockerImages({ dockerHost: config.dockerHost || undefined, fabric: identity.fabric });
+  return { images, shelf: images };
 }
 
 let announced: { withdraw(): Promise<void> } | undefined;

@@ -3,8 +3,9 @@
 import type { NodeFacts } from "../core/capacity-ledger.ts";
 import type { Catalog } from "../core/catalog.ts";
 import type { Clock } from "../core/clock.ts";
+import { keepCollectingImages } from "../core/collect-images.ts";
 import type { ContainerEngine } from "../core/engine.ts";
-import type { ImageStore } from "../core/image-store.ts";
+import type { ImageShelf, ImageStore } from "../core/image-store.ts";
 import type { FunctionKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
@@ -19,7 +20,7 @@ import { createCalls } from "./calls.ts";
 import { createClaimLoop } from "./claim-loop.ts";
 import { createContainer } from "./container.ts";
 import type { Container } from "./container-contract.ts";
-import { isGangPlan, type NodeIdentity } from "./container-plan.ts";
+import { type ContainerPlan, isGangPlan, type NodeIdentity } from "./container-plan.ts";
 import { watchForDeadlocks } from "./deadlock-watch.ts";
 import { runnerDirs } from "./dirs.ts";
 import { drain } from "./drain.ts";
@@ -52,6 +53,10 @@ export interface RunnerOptions {
   engine: ContainerEngine;
   /** Absent where images do not travel between nodes. */
   images?: ImageStore;
+  /** What of this node's images is to be removed once nobody needs it; absent: none is. */
+  shelf?: ImageShelf;
+  /** 0: for good. */
+  imageRetentionDays?: number;
   clock: Clock;
   log: Log;
   identity: NodeIdentity;
@@ -235,6 +240,16 @@ export function createRunner(options: RunnerOptions): Runner {
   const loads = tellLoads({ loads: state.loads, intakes, runner: identity.runner, clock, log });
   const notes = noteRunning({ invocations: state.invocations, leases, clock, log });
 
+  const imageOf = ({ fn, manifest }: ContainerPlan): string => manifest.images[fn.image]!.ref;
+  const { shelf, imageRetentionDays: retentionDays = 0 } = options;
+  const stopCollecting =
+    shelf &&
+    keepCollectingImages({
+      ...{ state, registry, shelf, retentionDays, clock, log },
+      // Those of apps that were deleted, too, while their containers live.
+      before: () => state.images.need([...new Set(allContainers().map(({ plan }) => imageOf(plan)))]),
+    });
+
   return {
     async start() {
       await reconcile.run();
@@ -249,6 +264,7 @@ export function createRunner(options: RunnerOptions): Runner {
       loads.stop();
       deadlocks.stop();
       images.close();
+      await stopCollecting?.();
       await drain({ intakes, leases, clock, containers: allContainers }, graceMs);
       leases.close();
       await logs.flush();

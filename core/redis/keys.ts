@@ -51,6 +51,7 @@ export function redisKeys(prefix: string) {
     series: (name: string) => `${p}series:${name}`,
     ephemeral: (app: string, version: string) => `${p}ephemeral:${app}:${version}`,
     webhooks: `${p}webhooks`,
+    images: `${p}images`,
     image: (ref: string) => ({
       claim: `${p}image:${ref}:claim`,
       lack: `${p}image:${ref}:lack`,

@@ -1,10 +1,12 @@
 /** The image every Python image starts from: pulled when a registry answers, otherwise made from Debian packages. */
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { askDocker, askDockerUnless, type DockerClient, dockerMessage } from "../../core/docker-client.ts";
 import { FabricError, fail } from "../../core/errors.ts";
 import type { BuildEvent } from "../../core/image-builder.ts";
+import { claimImage, SHARED } from "../../core/image-names.ts";
 import { ROOT } from "../../core/root.ts";
 import { runCommand } from "../../core/run-command.ts";
 
@@ -18,6 +20,8 @@ export interface BaseImage {
 
 export interface BaseImageOptions {
   dataDir: string;
+  /** Whose claim the images get; absent: nobody's. */
+  fabric?: string;
   /** Debian mirror for bases made from packages. */
   debianMirror?: string;
   /** How long a registry may take to begin with its answer. */
@@ -27,7 +31,6 @@ export interface BaseImageOptions {
 /** The Debian release whose `python3` is that version. */
 export const DEBIAN_RELEASES: Record<string, string> = { "3.9": "bullseye", "3.11": "bookworm", "3.13": "trixie" };
 
-const REPOSITORY = "fabric/base";
 const SCRIPT = join(ROOT, "images", "base", "debootstrap.sh");
 const PATH_VARIABLE = "PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Without it debootstrap, a shell script, would find other tools than Debian's. */
@@ -36,17 +39,35 @@ const LAST_LINES = 20;
 
 type Tell = (event: BuildEvent) => void;
 
-async function idOf(docker: DockerClient, name: string): Promise<string | undefined> {
-  return (await askDockerUnless([404], () => docker.getImage(name).inspect()))?.Id;
+const inspect = (docker: DockerClient, name: string) => askDockerUnless([404], () => docker.getImage(name).inspect());
+const idOf = async (docker: DockerClient, name: string): Promise<string | undefined> =>
+  (await inspect(docker, name))?.Id;
+
+/** What a base made from packages follows from, besides the packages themselves. */
+const changes = (python: string): string[] => [`ENV ${PATH_VARIABLE}`, 'CMD ["python"]', `LABEL fabric.base=${python}`];
+const recipe = async (python: string): Promise<string> =>
+  createHash("sha256")
+    .update(JSON.stringify([await readFile(SCRIPT, "utf8"), changes(python), DEBIAN_RELEASES[python]]))
+    .digest("hex")
+    .slice(0, 12);
+
+/** Made from packages, by a fabric that made it in another way. */
+const isOutdated = ({ Labels }: { Labels?: Record<string, string> }, current: string): boolean =>
+  Labels?.["fabric.base"] !== undefined && Labels["fabric.recipe"] !== current;
+
+const tagOf = (python: string, id: string): string => `${python}-${id.replace(/^sha256:/, "").slice(0, 12)}`;
+
+async function claim(docker: DockerClient, id: string, python: string, { fabric }: BaseImageOptions): Promise<void> {
+  if (fabric) await claimImage(docker, fabric, id, `base-${tagOf(python, id)}`);
 }
 
 async function tagged(docker: DockerClient, id: string, python: string, cached: boolean): Promise<BaseImage> {
-  const tag = `${python}-${id.replace(/^sha256:/, "").slice(0, 12)}`;
+  const tag = tagOf(python, id);
   for (const name of [python, tag]) {
-    if ((await idOf(docker, `${REPOSITORY}:${name}`)) !== id)
-      await askDocker(() => docker.getImage(id).tag({ repo: REPOSITORY, tag: name }));
+    if ((await idOf(docker, `${SHARED.base}:${name}`)) !== id)
+      await askDocker(() => docker.getImage(id).tag({ repo: SHARED.base, tag: name }));
   }
-  return { id, tag: `${REPOSITORY}:${tag}`, cached };
+  return { id, tag: `${SHARED.base}:${tag}`, cached };
 }
 
 /** Gives up when the registry has not begun to answer in time; once it has, the download may take as long as it takes. */
@@ -88,8 +109,8 @@ async function importFolder(docker: DockerClient, root: string, python: string, 
     tar.on("error", reject);
     tar.on("close", (code) => (code === 0 ? resolve() : reject(new Error(`tar ended with exit code ${code}`))));
   });
-  const changes = [`ENV ${PATH_VARIABLE}`, 'CMD ["python"]', `LABEL fabric.base=${python}`];
-  const imported = docker.importImage(tar.stdout, { fromSrc: "-", changes }).then(
+  const made = [...changes(python), `LABEL fabric.recipe=${await recipe(python)}`];
+  const imported = docker.importImage(tar.stdout, { fromSrc: "-", changes: made }).then(
     (answer) =>
       new Promise<string>((resolve, reject) => {
         docker.modem.followProgress(answer, (error: Error | null, events: { status?: string; error?: string }[]) => {
@@ -157,20 +178,15 @@ async function makeFromPackages(
 export function baseImages(docker: () => Promise<DockerClient>, options: BaseImageOptions) {
   let registryFailed: string | undefined;
 
-  return async (python: string, tell: Tell, signal: AbortSignal): Promise<BaseImage> => {
-    const client = await docker();
-    const found = await idOf(client, `${REPOSITORY}:${python}`);
-    if (found) return tagged(client, found, python, true);
+  /** Answers its id. */
+  async function make(client: DockerClient, python: string, tell: Tell, signal: AbortSignal): Promise<string> {
     const official = `python:${python}-slim`;
-    const loaded = await idOf(client, official);
-    if (loaded) return tagged(client, loaded, python, true);
-
     if (!registryFailed) {
       tell({ kind: "step", text: `pulling ${official}` });
       try {
         await pull(client, official, options.registryTimeoutMs ?? 5_000, tell, signal);
         const pulled = await idOf(client, official);
-        if (pulled) return await tagged(client, pulled, python, false);
+        if (pulled) return pulled;
         registryFailed = `${official} was pulled and is not there`;
       } catch (thrown) {
         signal.throwIfAborted();
@@ -179,7 +195,32 @@ export function baseImages(docker: () => Promise<DockerClient>, options: BaseIma
         tell({ kind: "log", text: registryFailed });
       }
     }
-    const id = await makeFromPackages(client, python, options, registryFailed, tell, signal);
-    return tagged(client, id, python, false);
+    return makeFromPackages(client, python, options, registryFailed, tell, signal);
+  }
+
+  async function obtain(client: DockerClient, python: string, tell: Tell, signal: AbortSignal): Promise<BaseImage> {
+    const found = await inspect(client, `${SHARED.base}:${python}`);
+    const isOld = found !== undefined && isOutdated(found.Config, await recipe(python));
+    if (found && !isOld) return tagged(client, found.Id, python, true);
+    // Claimed, so that it is collected once nothing needs it.
+    if (found) await claim(client, found.Id, python, options);
+    const loaded = await idOf(client, `python:${python}-slim`);
+    if (loaded) return tagged(client, loaded, python, true);
+    if (!found) return tagged(client, await make(client, python, tell, signal), python, false);
+    tell({ kind: "log", text: `the base image of Python ${python} was made by another version of fabric` });
+    try {
+      return await tagged(client, await make(client, python, tell, signal), python, false);
+    } catch (thrown) {
+      if (!(thrown instanceof FabricError) || thrown.code !== "image_python_unavailable") throw thrown;
+      tell({ kind: "log", text: `it stays in use, since no new one can be had: ${thrown.message}` });
+      return tagged(client, found.Id, python, true);
+    }
+  }
+
+  return async (python: string, tell: Tell, signal: AbortSignal): Promise<BaseImage> => {
+    const client = await docker();
+    const base = await obtain(client, python, tell, signal);
+    await claim(client, base.id, python, options);
+    return base;
   };
 }

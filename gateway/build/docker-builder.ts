@@ -10,6 +10,7 @@ import {
 } from "../../core/docker-client.ts";
 import { FabricError, fail } from "../../core/errors.ts";
 import type { BuildEvent, ImageBuilder } from "../../core/image-builder.ts";
+import { claimImage, SHARED } from "../../core/image-names.ts";
 import type { ImageSpec } from "../../core/spec.ts";
 import { type BaseImage, type BaseImageOptions, baseImages } from "./base-image.ts";
 import { readOutput } from "./build-output.ts";
@@ -27,7 +28,6 @@ export interface DockerImageBuilderOptions extends BaseImageOptions, BuildSettin
   sdkDir?: () => Promise<string>;
 }
 
-const REPOSITORY = "fabric/image";
 const LAST_LINES = 20;
 
 interface Built {
@@ -65,9 +65,14 @@ export function dockerImageBuilder(options: DockerImageBuilderOptions): ImageBui
     tell: (event: BuildEvent) => void,
     signal: AbortSignal,
   ): Promise<Built> {
-    const name = `${REPOSITORY}:${hash.slice(0, 40)}`;
+    const tag = hash.slice(0, 40);
+    const name = `${SHARED.image}:${tag}`;
+    const claim = async (id: string): Promise<boolean> =>
+      !options.fabric || (await claimImage(docker, options.fabric, id, tag));
     const found = await askDockerUnless([404], () => docker.getImage(name).inspect());
-    if (found?.Config.Labels?.["fabric.image"] === hash) return { ref: found.Id, cached: true };
+    const isIt = found?.Config.Labels?.["fabric.image"] === hash;
+    // Another fabric may have given it up just now.
+    if (found && isIt && (await claim(found.Id))) return { ref: found.Id, cached: true };
 
     const context = await buildContext(dockerfile(spec, from.tag, options), options);
     const stream = await askDocker(() =>
@@ -83,6 +88,7 @@ export function dockerImageBuilder(options: DockerImageBuilderOptions): ImageBui
     const { failure, lines } = await readOutput(stream, tell, signal);
     if (failure) fail("image_build_failed", `${failure}\n${lines.slice(-LAST_LINES).join("\n")}`.trim());
     const built = await askDocker(() => docker.getImage(name).inspect());
+    await claim(built.Id);
     return { ref: built.Id, cached: false };
   }
 

@@ -8,6 +8,7 @@ import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { type Pack, pack as tarPack } from "tar-stream";
+import { FabricError } from "../../core/errors.ts";
 import { type SourceFile, sourceFiles } from "./source-files.ts";
 
 export interface Bundle {
@@ -36,7 +37,10 @@ export async function pack(root: string, extra: ReadonlyMap<string, Buffer> = ne
     });
     const tar = tarPack();
     const written = pipeline(tar, createGzip(), measure, createWriteStream(path));
-    await Promise.all([fill(tar, files, extra), written]);
+    const [filled, stored] = await Promise.allSettled([fill(tar, files, extra), written]);
+    // Each ends the other; the file's name is only in what filling says.
+    if (filled.status === "rejected" && filled.reason instanceof FabricError) throw filled.reason;
+    for (const one of [stored, filled]) if (one.status === "rejected") throw one.reason;
     return {
       sha256: hash.digest("hex"),
       size,
@@ -58,12 +62,25 @@ function withoutMachine(chunk: Buffer): Buffer {
 }
 
 const EPOCH = new Date(0);
+/** tar-stream's word for an entry that got more or less than its header says. */
+const SIZE_DIFFERS = "Size mismatch";
+
+const changedMeanwhile = ({ name, size }: SourceFile, cause: Error): FabricError =>
+  new FabricError(
+    "archive_invalid",
+    `${name} changed while it was packed: it had ${size} bytes. Deploy again when nothing writes to it, or name it in .fabricignore`,
+    undefined,
+    { cause },
+  );
 
 async function fill(tar: Pack, files: readonly SourceFile[], extra: ReadonlyMap<string, Buffer>): Promise<void> {
   try {
     for (const file of files) {
       const header = { name: file.name, size: file.size, mode: file.executable ? 0o755 : 0o644, mtime: EPOCH };
-      await pipeline(createReadStream(file.path), tar.entry({ ...header, uid: 0, gid: 0 }));
+      const entry = tar.entry({ ...header, uid: 0, gid: 0 });
+      await pipeline(createReadStream(file.path), entry).catch((error: Error) => {
+        throw error.message === SIZE_DIFFERS ? changedMeanwhile(file, error) : error;
+      });
     }
     for (const [name, content] of [...extra].sort(([a], [b]) => (a < b ? -1 : 1)))
       await new Promise<void>((resolve, reject) => {

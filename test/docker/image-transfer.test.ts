@@ -9,6 +9,7 @@ import { systemClock } from "../../core/clock.ts";
 import { type DockerClient, dockerClient } from "../../core/docker-client.ts";
 import { dockerImages } from "../../core/docker-images.ts";
 import { imageIndexKey } from "../../core/image-index.ts";
+import { ownRepository } from "../../core/image-names.ts";
 import type { ImageStore } from "../../core/image-store.ts";
 import type { ObjectStore } from "../../core/object-store.ts";
 import type { StateStore } from "../../core/state-store.ts";
@@ -31,7 +32,8 @@ if (reason) console.warn(`SKIPPED: ${reason}`);
 
 describe.skipIf(reason)(`images between nodes${reason ? ` (${reason})` : ""}`, () => {
   const mark = randomBytes(6).toString("hex");
-  const here = dockerImages({});
+  const fabric = `test-${mark}`;
+  const here = dockerImages({ fabric });
   let docker: DockerClient;
   let dockerd: TestDockerd;
   let there: ImageStore;
@@ -46,14 +48,17 @@ describe.skipIf(reason)(`images between nodes${reason ? ` (${reason})` : ""}`, (
   beforeAll(async () => {
     docker = await dockerClient()();
     [dockerd, s3, redis] = await Promise.all([startDockerd([]), startTestS3(), startRedis()]);
-    there = dockerImages({ dockerHost: dockerd.host });
+    there = dockerImages({ dockerHost: dockerd.host, fabric });
     objects = await s3.objects();
     state = await connectState({ url: redis.url, prefix: "t", recordTtlSeconds: 600 });
-    below = await imported(`fabric/test-${mark}:below`);
-    above = await built(`fabric/test-${mark}:above`, `FROM fabric/test-${mark}:below\nCOPY large /above\nCMD ["x"]\n`);
+    below = await imported(`${ownRepository(fabric)}:below`);
+    above = await built(
+      `${ownRepository(fabric)}:above`,
+      `FROM ${ownRepository(fabric)}:below\nCOPY large /above\nCMD ["x"]\n`,
+    );
   });
   afterAll(async () => {
-    for (const name of ["above", "below"]) await docker?.getImage(`fabric/test-${mark}:${name}`).remove();
+    for (const name of ["above", "below"]) await docker?.getImage(`${ownRepository(fabric)}:${name}`).remove();
     await state?.close();
     await Promise.all([dockerd?.close(), s3?.close(), redis?.close()]);
   });
@@ -103,7 +108,7 @@ describe.skipIf(reason)(`images between nodes${reason ? ` (${reason})` : ""}`, (
     const first = await fetched(above);
     expect(first.whole && first.bytes > 2 * LAYER_BYTES).toBe(true);
     expect(await dockerd.docker("image", "inspect", "-f", "{{.Id}} {{.RepoTags}}", above)).toBe(
-      `${above} [fabric/test-${mark}:above]`,
+      `${above} [${ownRepository(fabric)}:above]`,
     );
     await stored(below);
     expect(await fetched(below)).toEqual({ whole: true, bytes: 0 });

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ownRepository } from "../../core/image-names.ts";
 import { freePort, until } from "./redis.ts";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -171,11 +172,20 @@ export async function startFabric(options: {
     },
     async close() {
       await Promise.all(nodes.map((one) => one.close()));
+      const { fabricId } = JSON.parse(await readFile(join(dataDir, "state.json"), "utf8")) as { fabricId: string };
       const down = await cli("down");
+      if (options.engine === "docker" && !base.DOCKER_HOST) await giveUpImages(fabricId);
       await rm(home, { recursive: true, force: true });
       if (down.code !== 0) throw new Error(`fabric down failed (${down.code}): ${down.stdout}${down.stderr}`);
     },
   };
+}
+
+/** The images themselves stay, under the name that all fabrics share: the next test need not build them. */
+async function giveUpImages(fabricId: string): Promise<void> {
+  const { stdout } = await run("docker", ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], process.env);
+  const names = stdout.split("\n").filter((name) => name.startsWith(`${ownRepository(fabricId)}:`));
+  if (names.length > 0) await run("docker", ["rmi", ...names], process.env);
 }
 
 async function startNode(id: string, env: NodeJS.ProcessEnv): Promise<TestNode> {

@@ -24,6 +24,7 @@ const IMPLEMENTATIONS = [
   "core/bullmq-queue.ts",
   "core/docker-images.ts",
   "core/object-store-s3.ts",
+  "core/process-images.ts",
   "core/redis-state.ts",
   "core/upload-store-s3.ts",
   "runner/engine/docker.ts",

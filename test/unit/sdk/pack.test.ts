@@ -108,3 +108,11 @@ it("adds files that exist only in memory", async () => {
   const found = await entries(await pack(tree({ "app.py": "" }), new Map([["main.pickle", Buffer.from("bytes")]])));
   expect(found["main.pickle"]?.content).toBe("bytes");
 });
+
+it("names a file that changes while it is packed", async () => {
+  // The kernel's files hold more than the size they are listed with, as one does that is being written.
+  await expect(pack("/proc/sys/kernel/random")).rejects.toMatchObject({
+    code: "archive_invalid",
+    message: expect.stringMatching(/^boot_id changed while it was packed: it had 0 bytes.*fabricignore/),
+  });
+});

@@ -1,4 +1,4 @@
-/** The part of the seam to the live state by which nodes ask gateways for images. */
+/** The part of the seam to the live state that is about images: nodes ask gateways for them, and tell which are needed. */
 
 export interface ImageRequest {
   /** A gateway brings it into the bucket: bytes so far, of about so many. */
@@ -9,7 +9,7 @@ export interface ImageRequest {
   failure?: string;
 }
 
-export interface ImageRequests {
+export interface ImageState {
   /** Asks all gateways; to be repeated while it is wanted, since a hint may get lost. Answers what they said so far. */
   ask(ref: string): Promise<ImageRequest>;
   onAsked(listener: (ref: string) => void): Promise<() => void>;
@@ -18,4 +18,8 @@ export interface ImageRequests {
   /** What the owner has claimed is in the bucket, or is not, for this reason. */
   settle(ref: string, owner: string, failure?: string): Promise<void>;
   lack(ref: string): Promise<void>;
+  /** They are needed now, on whichever node. */
+  need(refs: string[]): Promise<void>;
+  /** For how many ms nobody has needed each, in the same order; what is asked for the first time counts as needed now. */
+  unneededMs(refs: string[]): Promise<number[]>;
 }
