@@ -229,7 +229,7 @@ function addCheckpoints(root: Command, context: Context): void {
     .command("show")
     .description("one checkpoint's metrics and files, and where it comes from")
     .argument("<checkpoint>", "SERIES:STEP, SERIES:TAG, SERIES:best, or SERIES for the latest")
-    .option("--plot", "draw the curves of the series' metrics")
+    .option("--plot [file.png]", "draw the curves of the series' metrics, in the terminal or as a picture")
     .option("--metric <name>", "draw only this one")
     .action(async (name, o) => (await load()).show(name, o, context));
   checkpoint

@@ -38,6 +38,12 @@ test.concurrent("a training keeps its best and its latest, says where they come 
   expect(shown.stdout).toMatch(
     /function +ckpts\/train[\s\S]*\nloss\n[\s\S]*┤[\s\S]*\nbatch_loss\n|batch_loss\n[\s\S]*\nloss\n/,
   );
+  const picture = join(fabric.dataDir, "kept.png");
+  expect((await fabric.cli("checkpoint", "show", "kept", "--plot", picture)).code).toBe(0);
+  expect((await readFile(picture)).subarray(1, 4).toString()).toBe("PNG");
+  expect((await fabric.cli("checkpoint", "show", "--plot", "kept:best", "kept")).stderr).toContain(
+    "must be the name of a .png",
+  );
   await fabric.call("train", { series: "kept", keep: 2 });
   expect((await get("kept/latest")).parents).toEqual([{ series: "kept", step: 9 }]);
 });

@@ -1,6 +1,8 @@
 /** `fabric checkpoint metrics`, and the curves of `checkpoint show --plot`. */
+import { writeFile } from "node:fs/promises";
 import type { MetricsRow } from "../../../core/checkpoint-metrics.ts";
 import type { Client } from "../../typescript/client.ts";
+import { type Curve, chart } from "../chart/chart.ts";
 import { type Context, UsageError } from "../context.ts";
 import { plot } from "../plot.ts";
 import { moment, table } from "../table.ts";
@@ -24,11 +26,7 @@ async function all(client: Client, series: string): Promise<MetricsRow[]> {
 }
 
 /** One curve for each metric that is a number; a step that was reported again counts as it was reported last. */
-export function curves(
-  rows: readonly MetricsRow[],
-  only: string | undefined,
-  width: number,
-): { metric: string; lines: string[] }[] {
+export function curves(rows: readonly MetricsRow[], only: string | undefined): Curve[] {
   const byMetric = new Map<string, Map<number, number>>();
   for (const { step, metrics } of rows)
     for (const [name, value] of Object.entries(metrics)) {
@@ -37,22 +35,31 @@ export function curves(
     }
   return [...byMetric].map(([metric, values]) => ({
     metric,
-    lines: plot(
-      [...values].map(([x, y]) => ({ x, y })),
-      { width },
-    ),
+    points: [...values].map(([x, y]) => ({ x, y })).sort((a, b) => a.x - b.x),
   }));
 }
 
-export async function drawCurves(series: string, only: string | undefined, { terminal, client }: Context) {
-  const drawn = curves(await all(client(), series), only, Math.min(process.stdout.columns ?? 80, 120));
+/** In the terminal, or into a picture. */
+export async function drawCurves(
+  series: string,
+  { metric: only, file }: { metric?: string; file?: string },
+  { terminal, client }: Context,
+) {
+  if (file !== undefined && !file.toLowerCase().endsWith(".png"))
+    throw new UsageError(`--plot is '${file}'; it must be the name of a .png, or stand alone for the terminal`);
+  const drawn = curves(await all(client(), series), only);
   if (drawn.length === 0)
     throw new UsageError(
       `the series '${series}' has no number${only === undefined ? "" : ` called '${only}'`} to draw`,
     );
-  for (const { metric, lines } of drawn) {
+  if (file !== undefined) {
+    await writeFile(file, chart(series, drawn));
+    return terminal.note(`${file}: ${drawn.map(({ metric }) => metric).join(", ")}`);
+  }
+  const width = Math.min(process.stdout.columns ?? 80, 120);
+  for (const { metric, points } of drawn) {
     terminal.out("");
     terminal.out(terminal.paint.bold(metric));
-    for (const line of lines) terminal.out(line);
+    for (const line of plot(points, { width })) terminal.out(line);
   }
 }

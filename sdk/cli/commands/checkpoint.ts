@@ -38,7 +38,7 @@ async function listSeries(options: Json, { terminal, client }: Context): Promise
 
 export async function show(
   name: string,
-  options: Json & { plot?: boolean; metric?: string },
+  options: Json & { plot?: boolean | string; metric?: string },
   context: Context,
 ): Promise<void> {
   const { terminal, client } = context;
@@ -53,7 +53,9 @@ export async function show(
     ["path", "size", "sha256"],
   ))
     terminal.out(line);
-  if (options.plot || options.metric !== undefined) await drawCurves(series, options.metric, context);
+  const { plot, metric } = options;
+  if (plot || metric !== undefined)
+    await drawCurves(series, { metric, ...(typeof plot === "string" ? { file: plot } : {}) }, context);
 }
 
 /** Where it comes from; manifests of earlier versions say less. */
