@@ -116,6 +116,10 @@ export const ERRORS = {
     "The tag names another checkpoint than the request expects. Look again, then decide.",
   ),
   checkpoint_invalid: user(400, "What was saved is not a directory of plain files below scratch."),
+  dataset_unreadable: user(
+    400,
+    "A dataset is not below `datasets/` in fabric's bucket, is not there, or was written anew while it was read; the message tells which.",
+  ),
   report_missing: user(
     500,
     "A rank of a gang returned without the report that others wait for: every rank has to call `train.report` equally often.",

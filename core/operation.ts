@@ -54,7 +54,7 @@ export const operationSchema = z.discriminatedUnion("op", [
   /**
    * Bring a checkpoint's files: of `series` (default: this attempt's), at `step` (default: the latest complete one), the best by
    * `metric` and `order`, or what `at` means behind the series' name: a tag, `latest`, `best`, a step. Value: `null` when there is none, else `{series, step, metrics, files: [{path, size, stream}]}`; the
-   * streams follow, opened by the runner.
+   * streams follow, opened by the runner. `look`: no files are brought, it is only told which one it is.
    */
   z.object({
     op: z.literal("restore"),
@@ -63,7 +63,12 @@ export const operationSchema = z.discriminatedUnion("op", [
     metric: z.string().max(128).optional(),
     order: z.enum(["max", "min"]).optional(),
     at: z.string().max(64).optional(),
+    look: z.boolean().optional(),
   }),
+  /** What is at the `s3://` or `fabric://` URL of a file or folder below `datasets/` in the bucket. Value: `{files: [{url, size}]}`. */
+  z.object({ op: z.literal("files"), url: z.string().max(2048) }),
+  /** Bring one of them. Value: `{files: [{path, size, stream}]}`, with one file, whose stream follows as with `restore`. */
+  z.object({ op: z.literal("dataset"), url: z.string().max(2048) }),
   /**
    * Call a function. Body: the encoded arguments, as of `input`; or empty when `stream` is given. Sent again under the same
    * number it is the same call. Value: an `OutcomeValue`; with `wait` once the call has ended, else at once. `yields`: its caller

@@ -103,6 +103,7 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
     dataDir: config.dataDir,
     bootTimeoutMs: config.bootTimeoutMs,
     cancelGraceMs: config.cancelGraceMs,
+    bucket: config.bucket,
     storagePatienceMs: config.storagePatienceSeconds * 1_000,
     maxSourceBytes: config.maxSourceBytes,
     probe: () => probe(url),

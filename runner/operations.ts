@@ -14,6 +14,7 @@ import type { CallOperation, Calls } from "./calls.ts";
 import { type CheckpointOwner, type CheckpointWriter, createCheckpointWriter } from "./checkpoint.ts";
 import type { ContainerLink } from "./container-contract.ts";
 import type { ContainerPlan } from "./container-plan.ts";
+import { listDataset, openDataset } from "./dataset.ts";
 import { createGangReports, type GangReports } from "./gang-reports.ts";
 import { createPatience, type Patience } from "./patience.ts";
 import { restore } from "./restore.ts";
@@ -44,6 +45,8 @@ export interface Operations {
 export interface OperationDeps {
   state: Pick<StateStore, "holds" | "invocations">;
   objects: ObjectStore;
+  /** The name of the bucket, as URLs of its files say it. */
+  bucket: string;
   log: Log;
   runner: string;
   leaseMs: number;
@@ -105,15 +108,21 @@ export function createOperations(deps: OperationDeps): Operations {
     { request }: Request,
     operation: SeriesOperation,
   ): Promise<unknown> {
+    const patience = patienceOf(context.attempt);
+    const from = { objects: deps.objects, link: context.link, log: deps.log, patience };
+    if (operation.op === "dataset") return openDataset(from, operation.url, deps.bucket);
+    if (operation.op === "files") {
+      const files = await patience.lasting(() => listDataset(deps.objects, operation.url, deps.bucket));
+      return { files };
+    }
     const writer = writerOf(context);
     if (operation.op === "series") return writer.choose(operation.name, operation.resume);
     if (operation.op === "report") {
       const stored = await report(context, operation, request);
       return operation.behind ? stored : stored.stored;
     }
-    const from = { objects: deps.objects, link: context.link, log: deps.log, patience: patienceOf(context.attempt) };
     const restored = await restore(from, operation, await writer.readable());
-    if (restored) writer.loaded(restored.manifest);
+    if (restored?.manifest) writer.loaded(restored.manifest);
     return restored;
   }
 
@@ -197,5 +206,5 @@ const isCall = (operation: Operation): operation is CallOperation => CALLS.has(o
 const isSavedBehind = (value: unknown): value is { stored: Promise<unknown> } =>
   typeof value === "object" && value !== null && "stored" in value;
 
-const isRestored = (value: unknown): value is { answer: unknown; begin: () => void } =>
-  typeof value === "object" && value !== null && "begin" in value;
+const isRestored = (value: unknown): value is { answer: unknown; begin?: () => void } =>
+  typeof value === "object" && value !== null && "answer" in value;

@@ -65,6 +65,7 @@ export interface RunnerOptions {
   sdkDir: string;
   leaseMs: number;
   storagePatienceMs: number;
+  bucket: string;
   bootTimeoutMs: number;
   cancelGraceMs: number;
   maxSourceBytes: number;
@@ -109,6 +110,7 @@ export function createRunner(options: RunnerOptions): Runner {
   const operations = createOperations({
     ...{ state, objects, log, clock, runner: identity.runner, leaseMs, calls },
     patienceMs: options.storagePatienceMs,
+    bucket: options.bucket,
   });
   const allContainers = (): Container[] =>
     [...intakes.values()].flatMap((one) => one.pools()).flatMap((one) => one.containers());

@@ -3,7 +3,7 @@
 fabric deploy finetune_bert.py, then:
   fabric invoke finetune_bert/train --json '{"epochs": 4}'
   fabric invoke finetune_bert/classify --json '{"text": "a wonderful film, we loved it"}'
-  fabric checkpoint tag bert-imdb:3 production      classify then serves this one, in new containers
+  fabric checkpoint tag bert-imdb:3 production      classify serves this one from then on
 
 `fabric run finetune_bert.py --epochs 1` and `python finetune_bert.py` train by TorchTrainer.fit() from outside.
 
@@ -194,17 +194,22 @@ def train(epochs: int = 4) -> Dict[str, Any]:
     return dict(trainer(epochs).fit().metrics or {})
 
 
+def _promoted() -> Checkpoint:
+    """Looked up anew every few seconds, without its files: a container that is warm notices another one."""
+    try:
+        return Checkpoint.find(f"{SERIES}:production", max_age=5)
+    except fabric.NotFoundError:
+        return Checkpoint.find(SERIES, best="accuracy", max_age=5)
+
+
 @app.function(scaledown_window=300)
 def classify(text: str) -> Dict[str, Any]:
     """Tell whether a review is good, by the checkpoint that is tagged production, or else by the best one."""
     import torch
     from transformers import AutoTokenizer, BertForSequenceClassification
 
-    if not _served:
-        try:
-            checkpoint = Checkpoint.load(f"{SERIES}:production")
-        except fabric.NotFoundError:
-            checkpoint = Checkpoint.load(SERIES, best="accuracy")
+    checkpoint = _promoted()
+    if _served.get("checkpoint") != checkpoint.step:
         model = BertForSequenceClassification.from_pretrained(checkpoint.path).eval()
         _served.update(
             model=model, tokenizer=AutoTokenizer.from_pretrained(checkpoint.path), checkpoint=checkpoint.step

@@ -7,6 +7,8 @@ import time
 from typing import Any
 
 import fabric_sdk as fabric
+from fabric_sdk.train import ScalingConfig
+from fabric_sdk.train.data_parallel_trainer import DataParallelTrainer
 
 app = fabric.App("ckpts")
 LOSSES = [0.5, 0.1, 0.9, 0.2, 0.8]
@@ -65,3 +67,24 @@ def behind(series: str, megabytes: int = 1, give: bool = False, epochs: int = 3,
         if fail and before is None and epoch == 1:
             raise ValueError("the training broke")
     return stalls
+
+
+@app.function(max_containers=1)
+def warm(reference: str) -> list[Any]:
+    """Serves what the name means by now; each checkpoint is brought once."""
+    found = fabric.Checkpoint.find(reference)
+    with open(os.path.join(found.path, "epoch.txt")) as file:
+        return [found.step, file.read(), found.path]
+
+
+@app.function(gang=1, procs=2, network="none")
+def reads(source: str) -> list[int]:
+    """Rows that rank 0 has of a dataset in the bucket."""
+
+    def loop() -> list[int]:
+        shard = fabric.train.get_dataset_shard()
+        return [row["x"] for row in shard.iter_rows()] if shard is not None else []
+
+    scaling = ScalingConfig(num_workers=2)
+    rows: list[int] = DataParallelTrainer(loop, scaling_config=scaling, datasets={"train": source}).fit().return_value
+    return rows

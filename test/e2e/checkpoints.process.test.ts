@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { s3ObjectStore } from "../../core/object-store-s3.ts";
 import { run, startFabric, type TestFabric } from "../support/fabric.ts";
 
 const SDK = fileURLToPath(new URL("../../sdk/python/src", import.meta.url));
@@ -54,6 +55,13 @@ test.concurrent("a promoted checkpoint is served by its tag, outlives the keep r
   const tag = { method: "PUT", body: JSON.stringify({ step: 5 }), headers: { "content-type": "application/json" } };
   expect((await fabric.fetch("/v1/checkpoints/live/tags/production", tag)).status).toBe(200);
   expect((await fabric.call("serve", { reference: "live:production" })).body).toEqual([5, "2", 2]);
+  const served = (await fabric.call("warm", { reference: "live:production" })).body;
+  expect(served.slice(0, 2)).toEqual([5, "2"]);
+  expect((await fabric.call("warm", { reference: "live:production" })).body).toEqual(served);
+  const moved = { ...tag, body: JSON.stringify({ step: 7 }) };
+  expect((await fabric.fetch("/v1/checkpoints/live/tags/production", moved)).status).toBe(200);
+  expect((await fabric.call("warm", { reference: "live:production" })).body.slice(0, 2)).toEqual([7, "3"]);
+  expect((await fabric.fetch("/v1/checkpoints/live/tags/production", tag)).status).toBe(200);
   await fabric.call("train", { series: "live", keep: 1 });
   expect(await steps("live")).toContain(5);
   expect((await steps("live")).length).toBeLessThanOrEqual(3);
@@ -78,4 +86,23 @@ test.concurrent("saves that run behind a training are stored when it ends, well 
   expect(again.body).toHaveLength(1);
   expect(await steps("broke")).toEqual([0, 1, 2]);
   expect((await get("broke")).checkpoints.map(({ generation }: any) => generation)).toEqual([1, 1, 2]);
+});
+
+test.concurrent("datasets come from the bucket, split by rank, and nothing else of it does", async () => {
+  const { AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, FABRIC_BUCKET } = fabric.env;
+  const keys = { accessKeyId: AWS_ACCESS_KEY_ID!, secretAccessKey: AWS_SECRET_ACCESS_KEY! };
+  const where = { endpoint: AWS_ENDPOINT_URL!, region: AWS_REGION!, bucket: FABRIC_BUCKET! };
+  const objects = s3ObjectStore({ ...where, ...keys });
+  await objects.put("datasets/numbers/a.csv", "x\n0\n1\n2\n");
+  await objects.put("datasets/numbers/deep/b.jsonl", '{"x":3}\n{"x":4}\n');
+  objects.close();
+  const read = async (source: string) => (await fabric.call("reads", { source })).body;
+  expect(await read(`s3://${FABRIC_BUCKET}/datasets/numbers`)).toEqual([0, 2]);
+  expect(await read("fabric://datasets/numbers/*.jsonl")).toEqual([3]);
+  for (const source of [
+    "s3://elsewhere/datasets/a.csv",
+    "fabric://apps/ckpts/current.json",
+    "fabric://datasets/no.csv",
+  ])
+    expect(JSON.stringify(await read(source))).toContain(source);
 });

@@ -253,6 +253,63 @@ def test_a_tag_is_asked_for_by_its_name(runner):
     assert next_outcome(r)[0]["type"] == "result"
 
 
+def test_a_name_is_looked_up_without_its_files_and_told_again_while_it_is_young(runner):
+    r = runner(
+        "import fabric_sdk as fabric\nheld = []\n"
+        "def f(**options):\n"
+        "  found = fabric.Checkpoint.find('bert-imdb:production', **options)\n"
+        "  held.append(found)\n"
+        "  return [found.step, found is held[0]]"
+    )
+    for step, is_first in ((3, b"true"), (3, b"true"), (4, b"false")):
+        r.input()
+        request = r.request()
+        assert request["operation"] == {"op": "restore", "series": "bert-imdb", "at": "production", "look": True}
+        r.reply(request, {"series": "bert-imdb", "step": step, "metrics": {}, "files": []})
+        assert r.outcome()[1] == b"[%d,%s]" % (step, is_first)
+    r.input(max_age=60)
+    assert r.outcome()[1] == b"[4,false]"
+
+
+DATASET = """
+from fabric_sdk import train
+from fabric_sdk.train.data_parallel_trainer import DataParallelTrainer
+def f(source):
+    loop = lambda: list(train.get_dataset_shard().iter_rows())
+    return DataParallelTrainer(loop, datasets={"train": source}).fit().return_value
+"""
+
+
+def test_datasets_come_from_the_bucket_a_file_at_a_time_and_leave_nothing(runner):
+    import json
+
+    r = runner(DATASET)
+    folder = "s3://fabric/datasets/imdb/"
+    for source, asked, read in (
+        (folder, folder, ["a.csv", "b.csv"]),
+        (f"{folder}b*.csv", folder, ["b.csv"]),
+        (f"{folder}a.csv", f"{folder}a.csv", ["a.csv"]),
+    ):
+        r.input(source)
+        request = r.request()
+        assert request["operation"] == {"op": "files", "url": asked}
+        names = ["a.csv"] if asked != folder else ["README", "b.csv", "a.csv"]
+        r.reply(request, {"files": [{"url": folder + name, "size": 6} for name in names]})
+        for name in read:
+            request = r.expect("request", "stream.credit")[0]
+            while request["type"] != "request":
+                request = r.expect("request", "stream.credit")[0]
+            assert request["operation"] == {"op": "dataset", "url": folder + name}
+            r.reply(request, {"files": [{"path": name, "size": 6, "stream": 2}]})
+            r.send_stream(2, b"x,y\n" + (b"1," if name == "a.csv" else b"2,"))
+        rows = json.loads(next_outcome(r)[1])
+        assert [row["x"] for row in rows] == [1 if name == "a.csv" else 2 for name in read]
+    assert os.listdir(r.scratch / ".fabric" / "restored") == []
+    r.input(folder)
+    r.reply(r.request(), error={"code": "dataset_unreadable", "message": "there is nothing at s3://..."})
+    assert "dataset_unreadable" in next_outcome(r)[0]["error"]["message"]
+
+
 def test_none_before_the_first_checkpoint(runner):
     r = runner(RESTORE)
     r.input()

@@ -178,7 +178,7 @@ class Frame:
     ],
 )
 def test_rows_of_data(source, rows):
-    assert _rows.rows_of(source, "train") == rows
+    assert list(_rows.rows_of(source, "train")) == rows
 
 
 def test_rows_of_files(tmp_path, monkeypatch):
@@ -186,15 +186,15 @@ def test_rows_of_files(tmp_path, monkeypatch):
     (tmp_path / "b.jsonl").write_text('{"x": 1}\n\n7\n')
     (tmp_path / "c.txt").write_text("one\ntwo\n")
     csv = [{"x": 1, "y": 1.5, "z": "a, b"}, {"x": None, "y": 2.0, "z": "c"}]
-    assert _rows.rows_of(tmp_path / "a.csv", "train") == csv
-    assert _rows.rows_of([str(tmp_path / "b.jsonl")], "train") == [{"x": 1}, {"item": 7}]
-    assert _rows.rows_of(str(tmp_path / "*.txt"), "train") == [{"text": "one"}, {"text": "two"}]
-    assert len(_rows.rows_of(tmp_path, "train")) == 6
+    assert list(_rows.rows_of(tmp_path / "a.csv", "train")) == csv
+    assert list(_rows.rows_of([str(tmp_path / "b.jsonl")], "train")) == [{"x": 1}, {"item": 7}]
+    assert list(_rows.rows_of(str(tmp_path / "*.txt"), "train")) == [{"text": "one"}, {"text": "two"}]
+    assert len(list(_rows.rows_of(tmp_path, "train"))) == 6
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert _rows.rows_of("a.csv", "train") == csv
-    for source, words in (("none.csv", "there is no file"), ("s3://b/a.csv", "is a URL"), (object(), "neither rows")):
+    assert list(_rows.rows_of("a.csv", "train")) == csv
+    for source, words in (("none.csv", "there is no file"), ("http://b/a.csv", "is a URL"), (object(), "neither rows")):
         with pytest.raises(fabric.InvalidError, match=words):
-            _rows.rows_of(source, "train")
+            list(_rows.rows_of(source, "train"))
 
 
 def test_parquet_needs_pyarrow(tmp_path):
@@ -205,10 +205,10 @@ def test_parquet_needs_pyarrow(tmp_path):
     except ImportError:
         path.write_text("")
         with pytest.raises(fabric.InvalidError, match="needs pyarrow"):
-            _rows.rows_of(path, "train")
+            list(_rows.rows_of(path, "train"))
         return
     pyarrow.parquet.write_table(pyarrow.table({"x": [1, 2]}), path)
-    assert _rows.rows_of(path, "train") == [{"x": 1}, {"x": 2}]
+    assert list(_rows.rows_of(path, "train")) == [{"x": 1}, {"x": 2}]
 
 
 def plain(batches):

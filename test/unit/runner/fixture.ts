@@ -96,7 +96,12 @@ export async function startTestRunner(
       ...{ outbox, catalog: createCatalog(own.registry), bodyBytes: 8e6 },
       outcomes: await followOutcomes(own.state, systemClock, { waiter: identity.runner, onEnded: outbox.ended }),
       ...{ objects, engine, clock: systemClock, log, identity, facts, dataDir, sdkDir: SDK, leaseMs },
-      ...{ bootTimeoutMs: 20_000, cancelGraceMs: settings.cancelGraceMs ?? 1_000, storagePatienceMs: 60_000 },
+      ...{
+        bootTimeoutMs: 20_000,
+        cancelGraceMs: settings.cancelGraceMs ?? 1_000,
+        storagePatienceMs: 60_000,
+        bucket: "fabric",
+      },
       ...{
         maxSourceBytes: 1e8,
         maxBoots: 4,

@@ -39,6 +39,17 @@ class Channel(Protocol):
     ) -> dict[str, Any] | None:
         """Bring a checkpoint's files: {"path", "series", "step", "metrics"}, or None when there is none."""
 
+    def find(
+        self, series: str | None, step: int | None, metric: str | None, order: str | None, at: str | None = None
+    ) -> dict[str, Any] | None:
+        """Which checkpoint `restore` would bring: {"series", "step", "metrics"}."""
+
+    def dataset_files(self, url: str) -> list[str]:
+        """URLs of the files at, or below, one in the bucket."""
+
+    def dataset(self, url: str) -> str:
+        """Bring one of them: its path, in a folder of its own, which the caller removes."""
+
 
 _channel: Channel | None = None
 

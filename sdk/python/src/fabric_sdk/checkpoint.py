@@ -7,9 +7,10 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Optional
 
 from . import _channel
 from .errors import InvalidError, NotFoundError
@@ -48,7 +49,7 @@ class Checkpoint:
                     f"the folder {self._path!r} is not here: only a checkpoint that train.report() has saved travels",
                     code="checkpoint_invalid",
                 )
-            self._path = str(_bring(self.series, self.step, None, "max", None)["path"])
+            self._path = str(_bring((self.series, self.step, None, "max", None))["path"])
         return self._path
 
     @classmethod
@@ -98,14 +99,31 @@ class Checkpoint:
 
         The folder is temporary: it goes when this process ends, inside a function with its container. Copy what is
         to stay, or use `fabric checkpoint pull`."""
-        name, at = _split(series)
-        if at is not None and (step is not None or best is not None):
-            raise InvalidError(f"{series!r} names a checkpoint already; give no step or best", code="bad_request")
-        if order not in ("max", "min"):
-            raise InvalidError(f'order is {order!r}; it must be "max" or "min"', code="bad_request")
-        if step is not None and best is not None:
-            raise InvalidError(f"step={step!r} and best={best!r} exclude each other; give one", code="bad_request")
-        return cls(**_bring(name, step, best, order, at))
+        return cls(**_bring(_asked(series, step, best, order)))
+
+    @classmethod
+    def find(
+        cls,
+        series: str,
+        step: int | None = None,
+        *,
+        best: str | None = None,
+        order: str = "max",
+        max_age: float = 0.0,
+    ) -> Checkpoint:
+        """Like `load`, without the files: they come when `path` is first asked for. It is the same object for as long
+        as the name means the same checkpoint, so a function that serves a model sees whether its tag has moved. With
+        `max_age`, what this process found out at most so many seconds ago is told again."""
+        asked = _asked(series, step, best, order)
+        looked_at, known = _found.get(asked, (0.0, None))
+        now = time.monotonic()
+        if known is not None and now - looked_at < max_age:
+            return known
+        found = _elsewhere(None, **_there(asked))
+        if known is None or known != found:
+            known = found
+        _found[asked] = (now, known)
+        return known
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_elsewhere, (None if self.series is not None else self._path, self.series, self.step, self.metrics))
@@ -133,14 +151,48 @@ def _elsewhere(path: str | None, series: str | None, step: int | None, metrics: 
     return made
 
 
-def _bring(series: str, step: int | None, best: str | None, order: str, at: str | None) -> dict[str, Any]:
+#: Series, step, best, order, and what stands behind the series' name.
+_Asked = tuple[str, Optional[int], Optional[str], str, Optional[str]]
+
+#: When `find` asked for it last, and what it was told.
+_found: dict[_Asked, tuple[float, Checkpoint]] = {}
+
+
+def _asked(series: str, step: int | None, best: str | None, order: str) -> _Asked:
+    name, at = _split(series)
+    if at is not None and (step is not None or best is not None):
+        raise InvalidError(f"{series!r} names a checkpoint already; give no step or best", code="bad_request")
+    if order not in ("max", "min"):
+        raise InvalidError(f'order is {order!r}; it must be "max" or "min"', code="bad_request")
+    if step is not None and best is not None:
+        raise InvalidError(f"step={step!r} and best={best!r} exclude each other; give one", code="bad_request")
+    return name, step, best, order, at
+
+
+def _bring(asked: _Asked) -> dict[str, Any]:
+    series, step, best, order, at = asked
     channel = _channel.current()
     if channel is not None:
-        found = channel.restore(series, step, best, order if best is not None else None, at)
-    else:
-        from ._client import checkpoints
+        return _known(asked, channel.restore(series, step, best, order if best is not None else None, at))
+    from ._client import checkpoints
 
-        found = checkpoints.load(series, step, best, order, at)
+    return _known(asked, checkpoints.load(series, step, best, order, at))
+
+
+def _there(asked: _Asked) -> dict[str, Any]:
+    """Without its files."""
+    series, step, best, order, at = asked
+    channel = _channel.current()
+    if channel is not None:
+        return _known(asked, channel.find(series, step, best, order if best is not None else None, at))
+    from ._client import checkpoints
+
+    found = _known(asked, checkpoints.find(series, step, best, order, at))
+    return {"series": series, "step": found["step"], "metrics": found["metrics"]}
+
+
+def _known(asked: _Asked, found: dict[str, Any] | None) -> dict[str, Any]:
+    series, step, best, _order, at = asked
     if found is None:
         wanted = at or (f"step {step}" if step is not None else f"metric {best!r}" if best is not None else "any step")
         raise NotFoundError(

@@ -163,8 +163,8 @@ CLASS_OF_CODE: dict[str, type[FabricError]] = {
         "bad_request invalid_json body_too_deep body_too_large upload_incomplete invalid_name invalid_arguments"
         " app_import_failed app_not_defined function_duplicate image_spec_invalid image_build_failed"
         " image_python_unavailable archive_invalid archive_too_large resources_unavailable python_mismatch"
-        " call_too_deep checkpoint_invalid generator_needs_stream input_unserializable invalid_parameters"
-        " method_not_allowed not_a_generator",
+        " call_too_deep checkpoint_invalid dataset_unreadable generator_needs_stream input_unserializable"
+        " invalid_parameters method_not_allowed not_a_generator",
     ),
     **_classes(AuthError, "unauthorized token_expired forbidden"),
     **_classes(

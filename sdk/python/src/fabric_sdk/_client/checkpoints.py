@@ -15,7 +15,7 @@ from urllib.parse import quote
 from ..errors import FabricError, NotFoundError
 from .http import Http, gateway
 
-__all__ = ["choose", "listed", "load", "metrics"]
+__all__ = ["find", "listed", "load", "metrics"]
 
 _CHUNK = 1024 * 1024
 _AT_ONCE = 4
@@ -25,13 +25,7 @@ def load(series: str, step: int | None, best: str | None, order: str, at: str | 
     """Download one checkpoint into a temporary folder, which goes when this process ends. None when there is none."""
     http = gateway()
     base = f"/v1/checkpoints/{quote(series, safe='')}"
-    try:
-        if at is not None:
-            chosen = http.request("GET", f"{base}/{quote(at, safe='')}").raise_for_error().json()
-        else:
-            chosen = choose(listed(series), step, best, order)
-    except NotFoundError:
-        return None
+    chosen = find(series, step, best, order, at)
     if chosen is None:
         return None
     folder = tempfile.mkdtemp(prefix="fabric-checkpoint-")
@@ -48,6 +42,19 @@ def load(series: str, step: int | None, best: str | None, order: str, at: str | 
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return {"path": folder, "series": series, "step": chosen["step"], "metrics": chosen["metrics"]}
+
+
+def find(series: str, step: int | None, best: str | None, order: str, at: str | None = None) -> dict[str, Any] | None:
+    """The manifest of one checkpoint."""
+    if best is not None:
+        return _best(listed(series), best, order)
+    name = at or ("latest" if step is None else str(step))
+    path = f"/v1/checkpoints/{quote(series, safe='')}/{quote(name, safe='')}"
+    try:
+        manifest: dict[str, Any] = gateway().request("GET", path).raise_for_error().json()
+    except NotFoundError:
+        return None
+    return manifest
 
 
 def listed(series: str) -> list[dict[str, Any]]:
@@ -75,12 +82,8 @@ def _remove(folder: str, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def choose(listed: list[dict[str, Any]], step: int | None, best: str | None, order: str) -> dict[str, Any] | None:
-    """By step, by best metric (the later of equals), else the latest."""
-    if step is not None:
-        return next((one for one in listed if one["step"] == step), None)
-    if best is None:
-        return max(listed, key=lambda one: int(one["step"]), default=None)
+def _best(listed: list[dict[str, Any]], best: str, order: str) -> dict[str, Any] | None:
+    """The later of equals."""
     measured = [one for one in listed if _is_number(one["metrics"].get(best))]
     sign = 1 if order == "max" else -1
     return max(measured, key=lambda one: (sign * one["metrics"][best], one["step"]), default=None)

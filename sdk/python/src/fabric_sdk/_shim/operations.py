@@ -84,16 +84,31 @@ class RunnerChannel:
     def restore(
         self, series: str | None, step: int | None, metric: str | None, order: str | None, at: str | None = None
     ) -> dict[str, Any] | None:
-        named = {"series": series, "step": step, "metric": metric, "order": order, "at": at}
-        operation = {"op": "restore", **{key: value for key, value in named.items() if value is not None}}
+        folder, value = self._bring(_restore(series, step, metric, order, at))
+        if value is None:
+            return None
+        self._keep(folder)
+        return {"path": folder, **_named(value)}
+
+    def find(
+        self, series: str | None, step: int | None, metric: str | None, order: str | None, at: str | None = None
+    ) -> dict[str, Any] | None:
+        value = self._ask({**_restore(series, step, metric, order, at), "look": True})
+        return None if value is None else _named(value)
+
+    def dataset_files(self, url: str) -> list[str]:
+        return [file["url"] for file in self._ask({"op": "files", "url": url})["files"]]
+
+    def dataset(self, url: str) -> str:
+        folder, value = self._bring({"op": "dataset", "url": url})
+        return os.path.join(folder, value["files"][0]["path"])
+
+    def _bring(self, operation: Header) -> tuple[str, Any]:
+        """The folder of the files that the answer names, and the answer."""
         while True:
             restoring = Restoring(self._link, os.path.join(self._own, "restored", os.urandom(16).hex()))
             try:
-                value = self._ask(operation, restoring)
-                if value is None:
-                    return None
-                self._keep(restoring.folder)
-                return {"path": restoring.folder, **{key: value[key] for key in ("series", "step", "metrics")}}
+                return restoring.folder, self._ask(operation, restoring)
             except ConnectionLost:
                 restoring.abandon("the connection was lost")
             except BaseException:
@@ -210,6 +225,15 @@ class RunnerChannel:
             asked.on_value(header)
         else:
             deliver({**header, "body": body})
+
+
+def _restore(series: str | None, step: int | None, metric: str | None, order: str | None, at: str | None) -> Header:
+    named = {"series": series, "step": step, "metric": metric, "order": order, "at": at}
+    return {"op": "restore", **{key: value for key, value in named.items() if value is not None}}
+
+
+def _named(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: value[key] for key in ("series", "step", "metrics")}
 
 
 def _answer(told: dict[str, Any]) -> Answer:

@@ -33,15 +33,21 @@ def get_dataset_shard(dataset_name: str | None = None) -> DataIterator | None:
             f"the trainer has no dataset {name!r}; it has: {', '.join(sorted(run.datasets))}", code="bad_request"
         )
     rows = rows_of(run.datasets[name], name)
-    if not run.whole.get(name):
-        rows = share(rows, context.get_world_rank(), context.get_world_size())
-    return DataIterator(rows)
+    if run.whole.get(name):
+        return DataIterator(list(rows))
+    return DataIterator(share(rows, context.get_world_rank(), context.get_world_size()))
 
 
-def share(rows: list[Row], rank: int, world: int) -> list[Row]:
+def share(rows: Iterable[Row], rank: int, world: int) -> list[Row]:
     """Every rank gets as many, because ranks that do not end together wait for each other for ever; what is left over
     belongs to nobody."""
-    return rows[rank : len(rows) // world * world : world]
+    kept: list[Row] = []
+    count = 0
+    for row in rows:
+        if count % world == rank:
+            kept.append(row)
+        count += 1
+    return kept[: count // world]
 
 
 class Batches:

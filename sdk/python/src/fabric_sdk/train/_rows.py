@@ -8,23 +8,27 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any, Callable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Callable, NoReturn
 
 from ..errors import InvalidError
+from ._bucket import brought, is_in_bucket, matching
 
 __all__ = ["Row", "paths_of", "rows_of"]
 
 Row = dict[str, Any]
 
 
-def rows_of(source: Any, name: str) -> list[Row]:
-    """Files by their paths, patterns or folders; tables of pandas and pyarrow; dicts of columns; lists of rows. A row
-    that is no dict becomes `{"item": row}`."""
+def rows_of(source: Any, name: str) -> Iterator[Row]:
+    """Files by their paths, patterns or folders, here or in the bucket, read one after the other; tables of pandas and
+    pyarrow; dicts of columns; lists of rows. A row that is no dict becomes `{"item": row}`."""
     paths = paths_of(source)
-    if paths is not None:
-        return [row for path in paths for file in _matching(path, name) for row in _read(file)]
-    return [dict(row) if isinstance(row, Mapping) else {"item": row} for row in _listed(source, name)]
+    if paths is None:
+        for row in _listed(source, name):
+            yield dict(row) if isinstance(row, Mapping) else {"item": row}
+        return
+    for file in [file for path in paths for file in _matching(path, name)]:
+        yield from _read(file)
 
 
 def paths_of(source: Any) -> list[str] | None:
@@ -57,8 +61,13 @@ def _listed(source: Any, name: str) -> Iterable[Any]:
 
 
 def _matching(path: str, name: str) -> list[str]:
+    if is_in_bucket(path):
+        found = matching(path, _READERS)
+        return found if found else _nothing(name, path)
     if "://" in path:
-        raise _wrong(name, f"{path!r} is a URL; containers read files of the deployed folder or of the image")
+        raise _wrong(
+            name, f"{path!r} is a URL; containers read files of the deployed folder, the image, or fabric's bucket"
+        )
     for base in ("", *([sys.path[0]] if sys.path else [])):
         full = os.path.join(base, os.path.expanduser(path))
         if os.path.isdir(full):
@@ -74,7 +83,10 @@ def _read(path: str) -> list[Row]:
     reader = _READERS.get(os.path.splitext(path)[1].lower())
     if reader is None:
         raise InvalidError(f"{path} is none of {', '.join(_READERS)}", code="bad_request")
-    return reader(path)
+    if not is_in_bucket(path):
+        return reader(path)
+    with brought(path) as file:
+        return reader(file)
 
 
 def _read_csv(path: str) -> list[Row]:
@@ -124,6 +136,10 @@ _READERS: dict[str, Callable[[str], list[Row]]] = {
     ".parquet": _read_parquet,
     ".txt": _read_text,
 }
+
+
+def _nothing(name: str, path: str) -> NoReturn:
+    raise _wrong(name, f"there is no file {path!r} that ends in {', '.join(_READERS)}")
 
 
 def _wrong(name: str, what: str) -> InvalidError:

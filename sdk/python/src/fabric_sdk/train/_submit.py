@@ -114,7 +114,7 @@ def _refuse(trainer: DataParallelTrainer) -> None:
     root = _root(trainer)
     for name, source in trainer.datasets.items():
         for path in paths_of(source) or ():
-            if not os.path.isabs(path) and (root is None or _leaves(path)):
+            if "://" not in path and not os.path.isabs(path) and (root is None or _leaves(path)):
                 raise InvalidError(
                     f"the dataset {name!r} is {path!r}; relative paths start at the script's folder and stay below it",
                     code="bad_request",
