@@ -160,6 +160,10 @@ export const ERRORS = {
     500,
     "A rank of the gang was killed from outside. Calls survive 3 such faults, those of an at_most_once function none.",
   ),
+  preflight_failed: platform(
+    500,
+    "Ranks of a gang did not meet or all-reduce in time before their training; the message names them, their interfaces and addresses. Calls survive 3 such faults.",
+  ),
   container_start_failed: platform(500, "The engine could not start the container."),
   image_missing: platform(500, "The image of this version is on no node any more, nor in the bucket. Deploy again."),
   shim_unresponsive: platform(500, "The container started but its shim did not report in time."),

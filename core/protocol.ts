@@ -153,6 +153,7 @@ export const shimErrorSchema = z.object({
     "timed_out",
     "disk_full",
     "result_too_large",
+    "preflight_failed",
   ]),
   /** For people: `ValueError: no such digit`. */
   message: z.string().max(65_536),

@@ -115,3 +115,25 @@ def test_a_trainer_says_what_its_series_keeps_and_saves_behind_the_loop(runner):
     r.reply(header, {"step": 7})
     header, body = r.expect("result")
     assert json.loads(body) == [[False, 7], {"loss": 1}]
+
+
+def test_a_preflight_that_fails_is_fabrics_fault_and_costs_no_retry(runner):
+    code = HEAD + (
+        "from contextlib import contextmanager\n"
+        "from fabric_sdk.errors import PreflightError\n"
+        "class Broken(train.BackendConfig):\n"
+        "  @contextmanager\n"
+        "  def group(self, scaling):\n"
+        "    print('tried', flush=True)\n"
+        "    raise PreflightError('rank 1 of 2 did not arrive')\n"
+        "    yield\n"
+        "from fabric_sdk.train.data_parallel_trainer import DataParallelTrainer\n"
+        "def f():\n"
+        "  run = train.RunConfig(failure_config=train.FailureConfig(max_failures=3))\n"
+        "  return DataParallelTrainer(lambda: 1, backend_config=Broken(), run_config=run).fit()\n"
+    )
+    r = runner(code)
+    r.input()
+    assert r.expect("log")[1] == b"tried\n"
+    error = r.expect("error")[0]["error"]
+    assert error["code"] == "preflight_failed" and "rank 1 of 2 did not arrive" in error["message"]

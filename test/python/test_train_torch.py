@@ -96,6 +96,54 @@ def test_two_ranks_share_data_and_gradients(method):
     assert said == [f"DistributedDataParallel {[float(n), n + 2.0, n + 4.0, n + 6.0]} 14.0" for n in range(2)]
 
 
+PREFLIGHT = """
+import os, time, torch
+from fabric_sdk import _channel, train
+from fabric_sdk.train.torch import TorchConfig, preflight
+class Channel:
+    def attempt(self): return "inv_1", 1
+_channel.install(Channel())
+with TorchConfig(preflight=float(os.environ["SECONDS"])).group(train.ScalingConfig(num_workers=2)):
+    preflight(60)
+    preflight(60)
+    total = torch.ones(1)
+    torch.distributed.all_reduce(total)
+    print(total.item())
+"""
+
+
+def ranks_of(world, present, **env):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    source = str(Path(train.__file__).parents[2])
+    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    base = {**os.environ, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": path}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    ranks = [
+        subprocess.Popen([sys.executable, "-c", PREFLIGHT], env={**base, **env, "RANK": str(n)}, **pipes)
+        for n in present
+    ]
+    said = [rank.communicate(timeout=120) for rank in ranks]
+    return [rank.returncode for rank in ranks], said
+
+
+def test_a_preflight_lets_ranks_that_reach_each_other_train():
+    codes, said = ranks_of("2", range(2), SECONDS="60")
+    assert codes == [0, 0], said
+    assert [out.strip() for out, _err in said] == ["2.0", "2.0"]
+
+
+def test_a_preflight_names_who_is_missing_and_which_interface_was_tried():
+    codes, said = ranks_of("3", range(2), SECONDS="2", GLOO_SOCKET_IFNAME="lo")
+    assert codes == [1, 1]
+    assert all("PreflightError: rank " in err for _out, err in said)  # who looks last may have lost rank 0's store
+    assert "PreflightError: rank 2 of 3 did not arrive at 127.0.0.1:" in said[0][1]
+    assert "rank 0 (lo 127.0.0.1), rank 1 (lo 127.0.0.1)" in said[0][1]
+    codes, said = ranks_of("2", range(2), SECONDS="2", GLOO_SOCKET_IFNAME="none0")
+    for n, (_out, err) in enumerate(said):
+        assert f"PreflightError: rank {n} of 2 (none0 127.0.0.1) could not connect over gloo" in err, err
+
+
 class Saving(Channel):
     def __init__(self):
         self.saved = []

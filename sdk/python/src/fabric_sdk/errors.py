@@ -13,6 +13,7 @@ FabricError                    has .code (docs/errors.md), .retryable, .fault ("
 │   └── CancelledError         it was cancelled
 ├── WaitTimeoutError           get(timeout=...) gave up waiting (also a TimeoutError); the invocation goes on
 └── PlatformError              fabric's own fault
+    ├── PreflightError         ranks of a gang did not reach each other when that was tried
     └── UnreachableError       no gateway answers
 
 InputCancelled                 raised inside a function that is cancelled or timed out; a BaseException: let it pass
@@ -37,6 +38,7 @@ __all__ = [
     "NotFoundError",
     "OutOfMemoryError",
     "PlatformError",
+    "PreflightError",
     "QuotaExceededError",
     "RemoteError",
     "RemoteTraceback",
@@ -133,6 +135,13 @@ class QuotaExceededError(FabricError):
     """The token made as many calls as it may; `details` tell which limit, and when there is room again."""
 
 
+class PreflightError(PlatformError):
+    """Ranks of a gang did not reach each other when that was tried, before their training."""
+
+    def __init__(self, message: str, **more: Any) -> None:
+        super().__init__(message, **{"code": "preflight_failed", "retryable": True, "fault": "platform", **more})
+
+
 class UnreachableError(PlatformError):
     """No gateway answers."""
 
@@ -197,6 +206,7 @@ CLASS_OF_CODE: dict[str, type[FabricError]] = {
         " secret_unreadable internal",
     ),
     **_classes(QuotaExceededError, "quota_exceeded"),
+    **_classes(PreflightError, "preflight_failed"),
     **_classes(UnreachableError, "fabric_unreachable"),
 }
 

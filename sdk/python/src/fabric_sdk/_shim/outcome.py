@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from .._values import lenient_json, pickled, plain_json
-from ..errors import InputCancelled
+from ..errors import InputCancelled, PreflightError
 from .attempts import Attempt
 from .frames import INLINE_BYTES, encode, encode_raw
 from .link import Outcome
@@ -76,6 +76,8 @@ def explain(attempt: Attempt, error: BaseException) -> tuple[dict[str, Any], byt
     if isinstance(error, SystemExit):
         told["code"] = "exited"
         told["message"] = f"the function called sys.exit({'' if error.code is None else repr(error.code)})"
+    elif isinstance(error, PreflightError):
+        told["code"] = "preflight_failed"
     elif isinstance(error, MemoryError):
         told["code"] = "out_of_memory"
     elif isinstance(error, OSError) and error.errno in NO_SPACE:

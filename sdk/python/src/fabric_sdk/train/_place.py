@@ -6,7 +6,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidError
+from ..errors import InvalidError, PlatformError
 from . import _run
 from ._context import TrainContext, get_context
 from ._failures import WorkerGroupError
@@ -34,6 +34,8 @@ def fit_here(trainer: DataParallelTrainer) -> Result:
     while True:
         try:
             outcome = train(trainer)
+        except PlatformError:
+            raise  # no fault of the loop's: it is not to cost one of its retries
         except Exception as error:
             if left == 0:
                 rank = context.get_world_rank()

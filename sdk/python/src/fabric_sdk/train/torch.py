@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import random
 from collections.abc import Iterator, Mapping
@@ -23,21 +24,31 @@ __all__ = [
     "enable_reproducibility",
     "get_device",
     "get_devices",
+    "preflight",
     "prepare_data_loader",
     "prepare_model",
     "prepare_optimizer",
 ]
 
+_PREFLIGHT_S = 30.0
+#: Of the ones that functions ask for: each has keys of its own in the store.
+_preflights = itertools.count()
+
 
 @dataclass
 class TorchConfig(BackendConfig):
-    """The process group that the ranks are in while the loop runs. `backend` is nccl with GPUs, gloo without."""
+    """The process group that the ranks are in while the loop runs. `backend` is nccl with GPUs, gloo without.
+
+    With `preflight`, which Ray does not have, the ranks first meet and all-reduce within so many seconds (True: 30):
+    who is not there, and by which interfaces the others are, is told then instead of after `timeout_s`."""
 
     backend: str | None = None
     init_method: str = "env"
     timeout_s: int = 1800
+    preflight: float | bool = False
 
     def __post_init__(self) -> None:
+        _check_preflight(self.preflight)
         if self.init_method not in ("env", "tcp"):
             raise InvalidError(f'init_method is {self.init_method!r}; it must be "env" or "tcp"', code="bad_request")
 
@@ -191,6 +202,31 @@ def enable_reproducibility(seed: int = 0) -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 
 
+def preflight(timeout_s: float = 30.0) -> None:
+    """In a gang without a trainer, after `init_process_group`: raises PreflightError, which names the ranks that are
+    missing, unless all of them sum up ones within `timeout_s`. Every rank has to call it."""
+    from torch import distributed
+    from torch.distributed import distributed_c10d
+
+    from . import _preflight
+
+    _check_preflight(timeout_s)
+    if not distributed.is_initialized():
+        raise InvalidError(
+            "preflight() needs a process group; call init_process_group() first, or use TorchConfig(preflight=True)",
+            code="bad_request",
+        )
+    at = _preflight.Meeting(distributed.get_rank(), distributed.get_world_size(), timeout_s)
+    if at.world == 1:
+        return
+    count = next(_preflights)
+    store = distributed.PrefixStore(f"fabric-preflight-{count}", distributed_c10d._get_default_store())
+    places = _preflight.arrive(at, store)
+    group = distributed.new_group(timeout=at.limit)
+    _preflight.all_reduce(at, places, group)
+    distributed.destroy_process_group(group)
+
+
 def accelerate(amp: bool = False) -> NoReturn:
     """Deprecated by Ray."""
     raise _deprecated("accelerate")
@@ -212,6 +248,31 @@ def _deprecated(name: str) -> InvalidError:
     )
 
 
+def _check_preflight(preflight: float | bool) -> None:
+    if isinstance(preflight, (int, float)) and 0 <= preflight <= 3600:
+        return
+    raise InvalidError(f"preflight is {preflight!r}; it must be True, False, or seconds up to 3600", code="bad_request")
+
+
+def _fly(config: TorchConfig, backend: str, rank: int, world: int) -> Any:
+    """The store for the group that may be made now: another one has been tried."""
+    from datetime import timedelta
+
+    from torch import distributed
+
+    from . import _preflight
+
+    seconds = _PREFLIGHT_S if config.preflight is True else float(config.preflight)
+    at = _preflight.Meeting(rank, world, seconds)
+    store = _preflight.meeting(at)
+    places = _preflight.arrive(at, store)
+    _preflight.connect(at, backend, store, places)
+    _preflight.all_reduce(at, places)
+    distributed.destroy_process_group()
+    store.set_timeout(timedelta(seconds=config.timeout_s))
+    return distributed.PrefixStore("train", store)
+
+
 def _join(config: TorchConfig, backend: str) -> None:
     from datetime import timedelta
 
@@ -226,6 +287,10 @@ def _join(config: TorchConfig, backend: str) -> None:
         distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1, timeout=limit)
         return
     os.environ.setdefault("USE_LIBUV", "0")  # Debian's torch is built without it
+    if config.preflight:
+        store = _fly(config, backend, rank, world)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
+        return
     address = f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     method = "env://" if config.init_method == "env" else address
     distributed.init_process_group(backend, init_method=method, rank=rank, world_size=world, timeout=limit)
