@@ -17,6 +17,12 @@ export interface NodeFacts {
   memoryBytes: number;
   gpus: Gpu[];
   startedAt: number;
+  /** Nodes of one engine with one of these in common can reach each other's containers: a gang may be on several of them. */
+  meets?: string[];
+  /** Where ranks on other nodes reach those of the process engine. */
+  address?: string;
+  /** Its runner is being stopped: no gang's containers are sent there any more. */
+  draining?: boolean;
 }
 
 export interface CapacityRequest {
@@ -33,10 +39,13 @@ export interface CapacityRequest {
 
 export interface Booking {
   container: string;
+  node: string;
   key: FunctionKey;
   cpuMillis: number;
   memoryBytes: number;
   gpus: string[];
+  /** The node whose runner booked it, where that is another one: it is of a gang on several nodes. */
+  lead?: string;
   /** Everything inside waits for calls: a line for each attempt, its id and the calls it cannot do without, by spaces. */
   waits?: string[];
 }
@@ -47,8 +56,12 @@ export interface CapacityLedger {
   announce(node: NodeFacts, ttlMs: number): Promise<void>;
   withdraw(node: string): Promise<void>;
   nodes(): Promise<NodeFacts[]>;
-  /** All requests or none. Answers the bookings in order, or in words what is missing ("no memory: 512 MiB asked, 100 MiB free on nod_x"). */
-  book(requests: CapacityRequest[]): Promise<Booking[] | { refused: string }>;
+  /**
+   * All requests or none. Answers the bookings in order, or in words what is missing ("no memory: 512 MiB asked, 100 MiB free on nod_x").
+   * Those of a `gang` are alike, and may go to other nodes that meet the one they name, which has the first. `waitedMs`: since it was
+   * refused first.
+   */
+  book(requests: CapacityRequest[], gang?: { waitedMs: number }): Promise<Booking[] | { refused: string }>;
   release(node: string, containers: string[]): Promise<void>;
   /** By container: what everything inside waits for; meanwhile its cpu is lent, and it does not count for max_containers. Empty: no more. */
   lend(node: string, waits: Record<string, string[]>): Promise<void>;

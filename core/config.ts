@@ -74,6 +74,11 @@ export const SETTINGS = {
     "Names this fabric on container labels; empty: made at the first start and kept in the data directory.",
   ),
   nodeId: text("FABRIC_NODE_ID", "", "Names this node; empty: made at the first start and kept in the data directory."),
+  nodeAddress: text(
+    "FABRIC_NODE_ADDRESS",
+    "",
+    "IPv4 address at which ranks of gangs on other machines reach those of this one, with the process engine; empty: gangs stay on one machine.",
+  ),
   nodeCpu: number(
     "FABRIC_NODE_CPU",
     0,

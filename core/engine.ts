@@ -65,6 +65,8 @@ export interface EngineReport {
   version: string;
   /** What a person should know: isolation that is missing, versions with known holes. */
   notices: string[];
+  /** Nodes with one of these in common can have a gang together; none: a gang here is on this node altogether. */
+  meets: string[];
 }
 
 export interface ContainerEngine {

@@ -20,7 +20,9 @@ export interface Frame {
 }
 
 /** Call with each chunk as it arrives; yields the frames that are whole. Throws `protocol_violation` on sizes beyond the limits. */
-export function frameDecoder(): (chunk: Buffer) => Frame[] {
+export function frameDecoder(
+  most = { headerBytes: MAX_HEADER_BYTES, bodyBytes: MAX_BODY_BYTES },
+): (chunk: Buffer) => Frame[] {
   let chunks: Buffer[] = [];
   let held = 0;
   let wanted = PREFIX;
@@ -34,7 +36,7 @@ export function frameDecoder(): (chunk: Buffer) => Frame[] {
     while (buffer.length >= PREFIX) {
       const headLength = buffer.readUInt32BE(0);
       const bodyLength = buffer.readUInt32BE(4);
-      if (headLength > MAX_HEADER_BYTES || bodyLength > MAX_BODY_BYTES)
+      if (headLength > most.headerBytes || bodyLength > most.bodyBytes)
         throw new FabricError("protocol_violation", `a frame of ${headLength} + ${bodyLength} bytes is over the limit`);
       const total = PREFIX + headLength + bodyLength;
       if (buffer.length < total) {

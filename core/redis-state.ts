@@ -12,6 +12,7 @@ import { redisKeys } from "./redis/keys.ts";
 import { loadStore } from "./redis/loads.ts";
 import { logStore } from "./redis/logs.ts";
 import { mapStore } from "./redis/maps.ts";
+import { postStore } from "./redis/posts.ts";
 import { recovery } from "./redis/recovery.ts";
 import { scheduleStore } from "./redis/schedules.ts";
 import { webhookOutbox } from "./redis/webhooks.ts";
@@ -114,6 +115,7 @@ export function redisState({
     schedules: scheduleStore(commands, keys),
     expired: expired(commands, keys),
     images: imageState(commands, subscriber, keys),
+    posts: postStore(commands, subscriber, keys),
     webhooks: webhookOutbox(commands, subscriber, keys),
     ping: async () => void (await commands.safely(() => commands.redis.ping())),
     memoryUse: async () => use(await memory()),

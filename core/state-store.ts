@@ -21,6 +21,7 @@ import type {
 import type { LoadStore } from "./load.ts";
 import type { LogGap } from "./log-seq.ts";
 import type { MapStore } from "./map-store.ts";
+import type { PostStore } from "./post-store.ts";
 import type { Recovery } from "./recovery.ts";
 import type { ScheduleStore } from "./schedule-store.ts";
 import type { WebhookOutbox } from "./webhook-outbox.ts";
@@ -223,6 +224,7 @@ export interface StateStore {
   hints: Hints;
   holds: Holds;
   schedules: ScheduleStore;
+  posts: PostStore;
   webhooks: WebhookOutbox;
   expired: Expired;
   images: ImageState;

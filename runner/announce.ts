@@ -12,10 +12,17 @@ export interface AnnounceOptions {
   leaseMs: number;
 }
 
-export async function announce({ capacity, facts, clock, log, leaseMs }: AnnounceOptions) {
+export interface Announced {
+  /** It takes no gang's containers of other nodes any more. */
+  leaving(): Promise<void>;
+  withdraw(): Promise<void>;
+}
+
+export async function announce({ capacity, facts, clock, log, leaseMs }: AnnounceOptions): Promise<Announced> {
   let cancel = (): void => {};
   let stopped = false;
-  const tell = (): Promise<void> => capacity.announce(facts, leaseMs * 2);
+  let draining = false;
+  const tell = (): Promise<void> => capacity.announce({ ...facts, draining }, leaseMs * 2);
   const schedule = (): void => {
     cancel = clock.after(leaseMs / 3, () => {
       tell()
@@ -28,6 +35,14 @@ export async function announce({ capacity, facts, clock, log, leaseMs }: Announc
   await tell();
   schedule();
   return {
+    async leaving(): Promise<void> {
+      draining = true;
+      try {
+        await tell();
+      } catch (err) {
+        log.warn({ err }, "that this node is being stopped was not announced");
+      }
+    },
     async withdraw(): Promise<void> {
       stopped = true;
       cancel();

@@ -7,6 +7,9 @@ import { gather } from "../core/sized-body.ts";
 import { untilDone } from "../core/until-done.ts";
 import type { ContainerLink } from "./container-contract.ts";
 
+type InputFrame = Extract<ToShim, { type: "input" }>;
+type RankLink = Pick<ContainerLink, "send" | "streams">;
+
 /** To each rank of a gang. */
 export async function sendInput(objects: ObjectStore, record: InvocationRecord, link: ContainerLink): Promise<void> {
   if (!link.ranks) return sendTo(objects, record, link);
@@ -14,7 +17,7 @@ export async function sendInput(objects: ObjectStore, record: InvocationRecord, 
 }
 
 async function sendTo(objects: ObjectStore, record: InvocationRecord, link: ContainerLink): Promise<void> {
-  const frame: ToShim = {
+  const frame: InputFrame = {
     type: "input",
     id: record.id,
     generation: record.generation,
@@ -27,17 +30,20 @@ async function sendTo(objects: ObjectStore, record: InvocationRecord, link: Cont
     link.send(frame, record.input);
     return;
   }
-  const object = await untilDone(() => objects.get(inputKey(record.inputFrom ?? record.id)));
+  const key = inputKey(record.inputFrom ?? record.id);
+  if (link.far) await link.far.ask("input", { frame, key });
+  else await bringObject(objects, key, frame, link);
+}
+
+/** An object as the input that `frame` begins. */
+export async function bringObject(objects: ObjectStore, key: string, frame: InputFrame, link: RankLink): Promise<void> {
+  const object = await untilDone(() => objects.get(key));
   if (!object) fail("internal", "the input of this invocation is not in the bucket");
   if (object.length <= INLINE_BYTES) link.send(frame, await gather(object.body, object.length));
   else await streamInput(object, frame, link);
 }
 
-async function streamInput(
-  object: StoredObject,
-  frame: ToShim & { type: "input" },
-  link: ContainerLink,
-): Promise<void> {
+async function streamInput(object: StoredObject, frame: InputFrame, link: RankLink): Promise<void> {
   const streams = link.streams();
   if (!streams) {
     object.body.destroy();

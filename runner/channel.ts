@@ -17,6 +17,8 @@ export interface ChannelOptions {
   /** First frame of every connection. */
   start: Extract<ToShim, { type: "start" }>;
   onMessage(message: ShimMessage, body: Buffer): void;
+  /** Frames of streams that are another runner's: true for those taken. */
+  onStream?(frame: StreamFrame, body: Buffer): boolean;
   /** Something outside the protocol arrived; the connection is closed already. */
   onViolation(error: FabricError): void;
 }
@@ -53,8 +55,10 @@ export function createChannel(options: ChannelOptions): Channel {
     try {
       for (const { header, body } of decode(chunk)) {
         const message = parseMessage(header);
-        if (message.type.startsWith("stream.")) which.streams.accept(message as StreamFrame, body);
-        else options.onMessage(message as ShimMessage, body);
+        if (message.type.startsWith("stream.")) {
+          const frame = message as StreamFrame;
+          if (!options.onStream?.(frame, body)) which.streams.accept(frame, body);
+        } else options.onMessage(message as ShimMessage, body);
       }
     } catch (thrown) {
       drop(which, "protocol violation");

@@ -2,7 +2,8 @@
 import { constants } from "node:os";
 import type { ContainerExit } from "../core/engine.ts";
 
-export type ExitCode = "out_of_memory" | "container_killed" | "container_crashed";
+/** `node_lost`: of a container on a node that cannot be asked any more. */
+export type ExitCode = "out_of_memory" | "container_killed" | "container_crashed" | "node_lost";
 
 export interface ExitVerdict {
   code: ExitCode;

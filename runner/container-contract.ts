@@ -2,6 +2,7 @@
 import type { Clock } from "../core/clock.ts";
 import type { ContainerEngine } from "../core/engine.ts";
 import type { ErrorBody } from "../core/errors.ts";
+import type { InvocationRecord } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { ToShim } from "../core/protocol.ts";
 import type { Attempt } from "../core/state-store.ts";
@@ -11,9 +12,10 @@ import type { Channel, ShimMessage } from "./channel.ts";
 import type { ExitVerdict } from "./classify-exit.ts";
 import type { ContainerPlan, NodeIdentity } from "./container-plan.ts";
 import type { RunnerDirs } from "./dirs.ts";
+import type { Far } from "./far-message.ts";
 import type { LogShipper } from "./log-shipper.ts";
 import type { Operations } from "./operations.ts";
-import type { Streams } from "./streams.ts";
+import type { StreamFrame, Streams } from "./streams.ts";
 
 /** What an attempt may ask of the container it runs in. */
 export interface ContainerLink {
@@ -28,6 +30,8 @@ export interface ContainerLink {
   enterMs(): number;
   /** Of a gang: the ways to its ranks, each of which gets the input. */
   ranks?(): readonly ContainerLink[];
+  /** Of a rank on another node. */
+  far?: Far;
 }
 
 /** How a container's end concerns an attempt in it. */
@@ -76,19 +80,40 @@ export interface ContainerEvents {
 /** What a container that belongs to a gang has to tell besides. */
 export interface MemberEvents {
   /** Whose output its lines may be. */
-  attempts(): Iterable<LiveAttempt>;
+  attempts(): Iterable<Printer>;
   onLog(message: Extract<ShimMessage, { type: "log" }>, body: Buffer): void;
   onRankEnded(message: Extract<ShimMessage, { type: "rank_ended" }>): void;
   /** On the channel of its rank with this local number. */
   onRank(local: number, message: ShimMessage, body: Buffer): void;
+  /** Frames of streams that are not this runner's: true for those taken. */
+  onRankStream?(local: number, frame: StreamFrame, body: Buffer): boolean;
 }
 
-/** A container that belongs to a gang, as the gang sees it. */
-export interface MemberContainer extends Container {
+/** What a gang hears of the life of one of its containers. */
+export interface MemberLife {
+  onReady(): void;
+  onEnded(failure?: StartFailure, verdict?: ExitVerdict): void;
+}
+
+/** An attempt, as far as lines of its output tell of it. */
+export interface Printer {
+  readonly id: string;
+  readonly claimed: { record: Pick<InvocationRecord, "id" | "fn" | "method" | "caller"> };
+}
+
+/** A container that belongs to a gang, as the gang sees it, on this node or another one. */
+export interface MemberContainer
+  extends Pick<Container, "plan" | "id" | "phase" | "start" | "drain" | "kill" | "ended"> {
   /** To its shim, which starts and ends ranks. */
   send(header: ToShim): boolean;
-  /** By local rank. */
-  rank(local: number): Channel;
+  /** By local rank; once it is ready. */
+  rank(local: number): RankChannel;
+  /** Where the rank's shim finds its socket, as it sees it; once it is ready. */
+  socketOf(local: number): string;
+}
+
+export interface RankChannel extends Pick<Channel, "send" | "streams"> {
+  far?: Far;
 }
 
 export interface Container {

@@ -36,14 +36,25 @@ export interface Member {
 
 /** A gang as its pool sees it: like one container with one slot. `gpus` are those of all its containers. */
 export interface GangPlan extends ContainerPlan {
-  members: { id: string; gpus: string[] }[];
+  members: PlannedMember[];
+}
+
+export interface PlannedMember {
+  id: string;
+  /** The node it is booked on. */
+  at: string;
+  gpus: string[];
 }
 
 export const isGangPlan = (plan: ContainerPlan): plan is GangPlan => "members" in plan;
 
-/** Under which names the ledger has it. */
-export const bookedBy = ({ id, plan }: { id: string; plan: ContainerPlan }): string[] =>
-  isGangPlan(plan) ? plan.members.map((one) => one.id) : [id];
+/** Under which names the ledger has it, by node. */
+export function bookedBy({ id, plan }: { id: string; plan: ContainerPlan }, node: string): Map<string, string[]> {
+  if (!isGangPlan(plan)) return new Map([[node, [id]]]);
+  const found = new Map<string, string[]>();
+  for (const one of plan.members) found.set(one.at, [...(found.get(one.at) ?? []), one.id]);
+  return found;
+}
 
 export const LABELS = {
   fabric: "fabric.id",

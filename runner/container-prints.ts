@@ -1,15 +1,15 @@
 /** What a container prints, and what there is to say about it, as lines of its app's log. */
 import { invocationOf } from "../core/invocation.ts";
 import { calledName, specName } from "../core/variant.ts";
-import type { LiveAttempt } from "./attempt.ts";
 import type { ShimMessage } from "./channel.ts";
+import type { Printer } from "./container-contract.ts";
 import type { ContainerPlan, Member } from "./container-plan.ts";
 import type { LogShipper } from "./log-shipper.ts";
 
 export function containerPrints(
   logs: LogShipper,
   { id, fn, manifest, member }: ContainerPlan,
-  attempts: () => Iterable<LiveAttempt>,
+  attempts: () => Iterable<Printer>,
 ) {
   const printed = logs.open({ app: manifest.app, fn: specName(fn.name), container: id });
 

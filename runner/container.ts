@@ -1,5 +1,6 @@
 /** One container: from its booking to its end. `move` is the only place where its state changes, and never back. */
 import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { ContainerExit } from "../core/engine.ts";
 import { asFabricError, type ErrorBody, FabricError } from "../core/errors.ts";
 import { slotsOf } from "../core/spec.ts";
@@ -9,6 +10,7 @@ import type { LiveAttempt } from "./attempt.ts";
 import type { ShimMessage } from "./channel.ts";
 import { classifyExit } from "./classify-exit.ts";
 import {
+  type Container,
   type ContainerDeps,
   type ContainerEvents,
   type ContainerLink,
@@ -21,7 +23,7 @@ import {
 import { type ContainerPlan, containerSpec, startFrame } from "./container-plan.ts";
 import { containerPrints } from "./container-prints.ts";
 import { deliver, isAboutAttempt } from "./deliver.ts";
-import { foldersOf } from "./dirs.ts";
+import { foldersOf, rankSocket } from "./dirs.ts";
 import { watchDisk } from "./disk-watch.ts";
 import { type Channels, openChannels } from "./open-channels.ts";
 
@@ -40,9 +42,10 @@ export function createContainer(
   plan: ContainerPlan,
   events: ContainerEvents,
   ofGang?: MemberEvents,
-): MemberContainer {
+): Container & MemberContainer {
   const { engine, clock, log, dirs } = deps;
   const { id } = plan;
+  const folders = { ...foldersOf(dirs, id), sdkDir: deps.sdkDir };
   const slots = slotsOf(plan.fn);
   const known = new Map<string, LiveAttempt>();
   const prints = containerPrints(deps.logs, plan, ofGang?.attempts ?? (() => known.values()));
@@ -51,6 +54,7 @@ export function createContainer(
   const booting = new AbortController();
   let phase: ContainerPhase = "booked";
   let channels: Channels | undefined;
+  let sockets = "";
   let idleSince = created;
   let bootMs = 0;
   let readySince = created;
@@ -91,25 +95,25 @@ export function createContainer(
   }
 
   async function listen(): Promise<void> {
-    const folders = { ...foldersOf(dirs, id), bundleDir: "", sdkDir: deps.sdkDir };
     await mkdir(folders.socketDir, { recursive: true });
     const paths = engine.paths({ ...folders, bundleDir: await deps.bundles.get(plan.manifest.source) });
+    sockets = paths.socket;
     channels = await openChannels(folders.socketDir, startFrame(plan, paths), plan.member?.procs ?? 0, {
       onMessage: receive,
-      onRank: (local, message, body) => ofGang?.onRank(local, message, body),
+      ...{ onRank: ofGang?.onRank, onRankStream: ofGang?.onRankStream },
       onViolation: (error) => kill(error.message, error.toBody()),
     });
   }
 
   async function boot(): Promise<void> {
     const bundleDir = await untilDone(() => deps.bundles.get(plan.manifest.source), booting.signal);
-    const folders = { ...foldersOf(dirs, id), bundleDir, sdkDir: deps.sdkDir };
+    const all = { ...folders, bundleDir };
     await mkdir(folders.scratchDir, { recursive: true });
     await listen();
     booting.signal.throwIfAborted();
     // Before the start: its shim may report sooner than the engine answers.
     move("starting");
-    await engine.start(containerSpec(plan, deps.identity, folders, engine.paths(folders)));
+    await engine.start(containerSpec(plan, deps.identity, all, engine.paths(all)));
     if (killed !== undefined) await engine.stop(id, 0);
   }
 
@@ -126,8 +130,7 @@ export function createContainer(
     const limitMiB = plan.fn.ephemeral_disk;
     if (limitMiB !== null) {
       const onFull = (error: FabricError): void => kill(error.message, error.toBody());
-      const folder = dirs.scratchDir(id);
-      stopDiskWatch = watchDisk({ folder, limitBytes: limitMiB * 1024 * 1024, clock, log, onFull });
+      stopDiskWatch = watchDisk({ folder: folders.scratchDir, limitBytes: limitMiB * 1024 * 1024, clock, log, onFull });
     }
     const exit = await engine.wait(id);
     const tail = exit && exit.code !== 0 ? await engine.tail(id, TAIL_BYTES) : "";
@@ -135,14 +138,14 @@ export function createContainer(
   }
 
   async function end(exit: ContainerExit | undefined, tail: string): Promise<void> {
-    const before = phase;
     if (phase === "ended") return;
+    const unready = phase === "booked" || phase === "starting";
     move("ended");
     bootTimer();
     stopDiskWatch();
     const verdict = classifyExit(exit, tail);
     const inside = [...running];
-    if (killed === undefined && (before === "booked" || before === "starting"))
+    if (killed === undefined && unready)
       failure ??= new FabricError(
         "container_start_failed",
         `The container ended before it was ready. ${verdict.message}`,
@@ -150,7 +153,6 @@ export function createContainer(
     if (inside.length > 0) conclude(inside, new FabricError(verdict.code, verdict.message).toBody());
     const how = killed === undefined ? `container ended: ${verdict.message}` : `container stopped: ${killed}`;
     if (exit?.code !== 0) prints.system(how);
-    const unready = before === "booked" || before === "starting";
     events.onEnded(self, unready && failure ? { error: failure } : undefined, verdict);
     await cleanUp();
     markEnded();
@@ -172,8 +174,9 @@ export function createContainer(
     try {
       await channels?.close();
       await engine.remove(id);
-      const { socketDir, scratchDir } = foldersOf(dirs, id);
-      await Promise.all([socketDir, scratchDir].map((folder) => rm(folder, { recursive: true, force: true })));
+      await Promise.all(
+        [folders.socketDir, folders.scratchDir].map((folder) => rm(folder, { recursive: true, force: true })),
+      );
     } catch (err) {
       // Labels and folder names stay: the next reconcile finds and removes what is left.
       log.error({ err, container: id }, "a container's traces could not all be removed");
@@ -222,8 +225,7 @@ export function createContainer(
     const attempt = known.get(keyOf(message));
     if (attempt?.state() !== "running") {
       const error = { code: "bad_request", message: "no such attempt runs in this container" };
-      link.send({ type: "reply", request: message.request, ok: false, error });
-      return;
+      return void link.send({ type: "reply", request: message.request, ok: false, error });
     }
     deps.operations.answer({ attempt, plan, link, scratch: dirs.scratchDir(id) }, message, body);
   }
@@ -244,7 +246,7 @@ export function createContainer(
     void end(undefined, "");
   };
 
-  const self: MemberContainer = {
+  const self: Container & MemberContainer = {
     plan,
     id,
     slots,
@@ -292,6 +294,7 @@ export function createContainer(
     ended,
     send: (header) => link.send(header),
     rank: (local) => channels!.ranks[local]!,
+    socketOf: (local) => join(sockets, rankSocket(local)),
   };
   return self;
 }

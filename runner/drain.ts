@@ -2,6 +2,7 @@
 import type { Clock } from "../core/clock.ts";
 import type { FunctionKey } from "../core/invocation.ts";
 import type { Container } from "./container-contract.ts";
+import type { Hosting } from "./hosting.ts";
 import type { Intake } from "./intake.ts";
 import type { Leases } from "./leases.ts";
 
@@ -10,6 +11,7 @@ export interface DrainDeps {
   leases: Leases;
   clock: Clock;
   containers(): Container[];
+  hosting: Pick<Hosting, "containers" | "leave">;
 }
 
 const LOOK_MS = 50;
@@ -17,13 +19,17 @@ const LOOK_MS = 50;
 const LAST_MS = 15_000;
 
 /** The intakes have stopped taking already. */
-export async function drain({ intakes, leases, clock, containers }: DrainDeps, graceMs: number): Promise<void> {
-  const all = containers();
+export async function drain(deps: DrainDeps, graceMs: number): Promise<void> {
+  const { intakes, leases, clock, hosting } = deps;
+  const all = deps.containers();
   for (const one of all) one.drain();
-  await within(clock, graceMs, () => leases.size() === 0);
+  hosting.leave(false);
+  await within(clock, graceMs, () => leases.size() === 0 && hosting.containers().length === 0);
+  const hosted = hosting.containers();
+  hosting.leave(true);
   for (const attempt of leases.all()) attempt.giveBack("its node is being stopped");
   for (const one of all) one.kill("its node is being stopped");
-  const gone = Promise.all(all.map((one) => one.ended));
+  const gone = Promise.all([...all, ...hosted].map((one) => one.ended));
   await Promise.race([gone, new Promise<void>((resolve) => clock.after(LAST_MS, resolve))]);
   await within(clock, LAST_MS, () => leases.size() === 0);
   await Promise.all([...intakes.values()].map((one) => one.close()));

@@ -13,7 +13,7 @@ import { type Rank, ranksOf, tailOf } from "./gang-ranks.ts";
 
 export interface GangRun {
   readonly attempt: LiveAttempt;
-  launch(launch: Launch, socketOf: (member: MemberContainer, local: number) => string): void;
+  launch(launch: Launch): void;
   onRank(node: number, local: number, message: ShimMessage, body: Buffer): void;
   onLog(node: number, message: Extract<ShimMessage, { type: "log" }>, body: Buffer): void;
   onRankEnded(node: number, message: Extract<ShimMessage, { type: "rank_ended" }>): void;
@@ -71,6 +71,7 @@ export function createGangRun(deps: GangRunDeps, attempt: LiveAttempt): GangRun 
       send: (header, body) =>
         toRank(rank, header.type === "reply" ? { ...header, request: header.request - offset } : header, body),
       streams: () => members[rank.node]!.rank(rank.local).streams(),
+      far: members[rank.node]!.rank(rank.local).far,
       batches: () => true,
       kill: stop,
     };
@@ -223,11 +224,11 @@ export function createGangRun(deps: GangRunDeps, attempt: LiveAttempt): GangRun 
 
   return {
     attempt,
-    launch(launch, socketOf) {
+    launch(launch) {
       for (const [node, member] of members.entries()) {
         const mine = rankEnvironments(launch, node).map(({ rank, localRank, env }) => ({
           rank,
-          env: { ...env, FABRIC_SOCKET: socketOf(member, localRank) },
+          env: { ...env, FABRIC_SOCKET: member.socketOf(localRank) },
         }));
         for (const { rank } of mine) ranks[rank]!.state = "launched";
         if (!member.send({ type: "launch", ...me, ranks: mine }))

@@ -2,7 +2,7 @@
  * A gang: containers that start and end together, for one input at a time. To its pool it is like one container with one slot;
  * its processes, the ranks, are forked anew for each attempt by the shims inside, which stay.
  */
-import { join } from "node:path";
+import type { NodeFacts } from "../core/capacity-ledger.ts";
 import { type ErrorBody, FabricError } from "../core/errors.ts";
 import { procsOf } from "../core/gang.ts";
 import type { LiveAttempt } from "./attempt.ts";
@@ -13,17 +13,24 @@ import {
   type ContainerEvents,
   type ContainerPhase,
   type MemberContainer,
+  type MemberEvents,
+  type MemberLife,
   PHASES_AFTER,
   type StartFailure,
 } from "./container-contract.ts";
-import type { GangPlan } from "./container-plan.ts";
-import { foldersOf, rankSocket } from "./dirs.ts";
+import type { ContainerPlan, GangPlan } from "./container-plan.ts";
+import { createFarHost, type FarHost } from "./far-host.ts";
 import { meetingPort } from "./gang-port.ts";
 import { createGangRun, type GangRun } from "./gang-run.ts";
+import type { Link } from "./link.ts";
+import { masterAddress } from "./meeting.ts";
 
-const LOOPBACK = "127.0.0.1";
+export interface GangDeps extends ContainerDeps {
+  link: Link;
+  nodes(): Promise<NodeFacts[]>;
+}
 
-export function createGang(deps: ContainerDeps, plan: GangPlan, events: ContainerEvents): Container {
+export function createGang(deps: GangDeps, plan: GangPlan, events: ContainerEvents): Container {
   const { engine, clock, log } = deps;
   const created = clock.monotonic();
   let phase: ContainerPhase = "booked";
@@ -40,22 +47,27 @@ export function createGang(deps: ContainerDeps, plan: GangPlan, events: Containe
   let latest: LiveAttempt | undefined;
 
   const members: MemberContainer[] = [];
-  for (const [node, { id, gpus }] of plan.members.entries()) {
+  const hosts = new Map<string, FarHost>();
+  for (const [node, { id, at, gpus }] of plan.members.entries()) {
     const procs = procsOf(plan.fn, gpus.length);
     const firstRank = members.reduce((sum, one) => sum + one.plan.member!.procs, 0);
-    members.push(
-      createContainer(
-        deps,
-        { ...{ id, gpus, fn: plan.fn, manifest: plan.manifest }, member: { gang: plan.id, node, firstRank, procs } },
-        memberEvents(node),
-        {
-          attempts: () => (latest ? [latest] : []),
-          onLog: (message, body) => run?.onLog(node, message, body),
-          onRankEnded: (message) => run?.onRankEnded(node, message),
-          onRank: (local, message, body) => run?.onRank(node, local, message, body),
-        },
-      ),
-    );
+    const member = { gang: plan.id, node, firstRank, procs };
+    members.push(createMember(at, { id, gpus, fn: plan.fn, manifest: plan.manifest, member }));
+  }
+
+  function createMember(at: string, own: ContainerPlan): MemberContainer {
+    const { node } = own.member!;
+    const life = memberLife(node);
+    const ofGang: MemberEvents = {
+      attempts: () => (latest ? [latest] : []),
+      onLog: (message, body) => run?.onLog(node, message, body),
+      onRankEnded: (message) => run?.onRankEnded(node, message),
+      onRank: (local, message, body) => run?.onRank(node, local, message, body),
+    };
+    if (at === deps.identity.node) return createContainer(deps, own, asEvents(life), ofGang);
+    const host = hosts.get(at) ?? createFarHost(deps.link, plan.id, at, onLeaving);
+    hosts.set(at, host);
+    return host.add(own, life, ofGang);
   }
   const gone = Promise.all(members.map((one) => one.ended)).then(async () => {
     try {
@@ -72,13 +84,16 @@ export function createGang(deps: ContainerDeps, plan: GangPlan, events: Containe
     phase = next;
   }
 
-  function memberEvents(node: number): ContainerEvents {
+  /** A node that it is on is being stopped: first what runs may end, then it has to go. */
+  function onLeaving(now: boolean): void {
+    if (now) end("a node of its gang is being stopped");
+    else self.drain();
+  }
+
+  function memberLife(node: number): MemberLife {
     return {
       onReady: whenAllReady,
-      onFree() {},
-      onStray: () => undefined,
-      onCrash() {},
-      onEnded(_member, startFailure, verdict) {
+      onEnded(startFailure, verdict) {
         const code = verdict?.code ?? "container_killed";
         const message = verdict?.message ?? "The container was removed from outside.";
         run?.onMemberEnded(node, new FabricError(code, message).toBody());
@@ -127,23 +142,21 @@ export function createGang(deps: ContainerDeps, plan: GangPlan, events: Containe
 
   async function launch(mine: GangRun): Promise<void> {
     port = await meetingPort(port);
-    address ??= members.length > 1 ? await engine.addressOf(members[0]!.id) : LOOPBACK;
+    address ??= await masterAddress(engine, { id: members[0]!.id, containers: members.length }, await nodesOf(plan));
     const { attempt } = mine;
     if (attempt.state() !== "waiting") return mine.release();
-    mine.launch(
-      {
-        ...{ id: attempt.id, generation: attempt.generation, restarts: attempt.claimed.record.attempts - 1 },
-        containers: members.map((one) => ({ id: one.id, procs: one.plan.member!.procs })),
-        master: { address, port },
-      },
-      socketOf,
-    );
+    mine.launch({
+      ...{ id: attempt.id, generation: attempt.generation, restarts: attempt.claimed.record.attempts - 1 },
+      containers: members.map((one) => ({ id: one.id, procs: one.plan.member!.procs })),
+      master: { address, port },
+    });
   }
 
-  const socketOf = (member: MemberContainer, local: number): string => {
-    const folders = { ...foldersOf(deps.dirs, member.id), bundleDir: "", sdkDir: deps.sdkDir };
-    return join(engine.paths(folders).socket, rankSocket(local));
-  };
+  async function nodesOf({ members: planned }: GangPlan): Promise<NodeFacts[]> {
+    if (hosts.size === 0) return [];
+    const known = await deps.nodes();
+    return [...new Set(planned.map(({ at }) => at))].flatMap((at) => known.filter(({ id }) => id === at));
+  }
 
   const self: Container = {
     plan,
@@ -206,3 +219,12 @@ export function createGang(deps: ContainerDeps, plan: GangPlan, events: Containe
   };
   return self;
 }
+
+/** A container of this node has more to tell than its gang asks for. */
+const asEvents = ({ onReady, onEnded }: MemberLife): ContainerEvents => ({
+  onReady,
+  onFree() {},
+  onStray: () => undefined,
+  onCrash() {},
+  onEnded: (_container, failure, verdict) => onEnded(failure, verdict),
+});

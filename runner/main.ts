@@ -18,7 +18,7 @@ import { createRegistry } from "../core/registry.ts";
 import { PYTHON_SDK } from "../core/root.ts";
 import { prepareSdkDir } from "../core/sdk-dir.ts";
 import { untilDone } from "../core/until-done.ts";
-import { announce } from "./announce.ts";
+import { type Announced, announce } from "./announce.ts";
 import { chooseEngine } from "./choose-engine.ts";
 import { dockerEngine } from "./engine/docker.ts";
 import { processEngine } from "./engine/process.ts";
@@ -60,7 +60,7 @@ const objects = s3ObjectStore({
   secretAccessKey: config.s3SecretAccessKey,
 });
 
-async function start(): Promise<{ withdraw(): Promise<void> }> {
+async function start(): Promise<Announced> {
   const { engine, report } = await chooseEngine(config.engine, {
     docker: () =>
       dockerEngine({
@@ -71,7 +71,7 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
         allow: config.egressAllow.split(",").filter((range) => range !== ""),
         allowOpenEgress: config.openEgress === "yes",
       }),
-    process: () => processEngine({ dataDir: config.dataDir }),
+    process: () => processEngine({ dataDir: config.dataDir, address: config.nodeAddress }),
   });
   const sdkDir = await prepareSdkDir({
     dataDir: config.dataDir,
@@ -93,7 +93,7 @@ async function start(): Promise<{ withdraw(): Promise<void> }> {
     outcomes.close();
     await outbox.close();
   };
-  const facts = await nodeFacts(config, identity, engine.name, Date.now());
+  const facts = await nodeFacts(config, identity, report, Date.now());
   const announced = await announce({ capacity: state.capacity, facts, clock: systemClock, log, leaseMs });
   runner = createRunner({
     ...{ state, queue, objects, registry, engine, clock: systemClock, log, identity, facts, sdkDir, leaseMs },
@@ -121,7 +121,7 @@ function imagesOf(engine: EngineName): { images?: ImageStore; shelf: ImageShelf 
   return { images, shelf: images };
 }
 
-let announced: { withdraw(): Promise<void> } | undefined;
+let announced: Announced | undefined;
 try {
   announced = await start();
   if (!stopped.signal.aborted)
@@ -133,6 +133,7 @@ try {
   }
 }
 log.info("stopping");
+await announced?.leaving();
 await runner?.drain(DRAIN_MS);
 await stopCalls();
 await announced?.withdraw();

@@ -3,6 +3,7 @@ import { hostname, totalmem } from "node:os";
 import { z } from "zod";
 import type { Gpu, NodeFacts } from "../core/capacity-ledger.ts";
 import { type Config, machineCores } from "../core/config.ts";
+import type { EngineReport } from "../core/engine.ts";
 import { runCommand } from "../core/run-command.ts";
 import type { NodeIdentity } from "./container-plan.ts";
 
@@ -41,9 +42,9 @@ async function foundGpus(): Promise<Gpu[]> {
 }
 
 export async function nodeFacts(
-  config: Pick<Config, "nodeCpu" | "nodeMemory" | "gpus">,
+  config: Pick<Config, "nodeCpu" | "nodeMemory" | "gpus" | "nodeAddress">,
   identity: NodeIdentity,
-  engine: string,
+  { engine, meets }: Pick<EngineReport, "engine" | "meets">,
   now: number,
 ): Promise<NodeFacts> {
   return {
@@ -55,5 +56,7 @@ export async function nodeFacts(
     memoryBytes: config.nodeMemory ? config.nodeMemory * MIB : Math.max(GIB / 2, totalmem() - GIB),
     gpus: config.gpus ? declaredGpus(config.gpus) : await foundGpus(),
     startedAt: now,
+    meets,
+    ...(config.nodeAddress === "" ? {} : { address: config.nodeAddress }),
   };
 }

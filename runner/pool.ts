@@ -190,10 +190,10 @@ export function createPool(deps: PoolDeps, manifest: VersionManifest, fn: Served
       const ids = Array.from({ length: gangOf(fn) }, () => newId("con"));
       const booked = await room.book(ids, fn, manifest);
       if ("refused" in booked) return booked.refused;
-      const members = ids.map((id, i) => ({ id, gpus: booked.gpus[i]! }));
+      const [first] = booked.places;
       const plan = isGang(fn)
-        ? { id: newId("gng"), fn, manifest, gpus: booked.gpus.flat(), members }
-        : { ...members[0]!, fn, manifest };
+        ? { id: newId("gng"), fn, manifest, gpus: booked.places.flatMap(({ gpus }) => gpus), members: booked.places }
+        : { id: first!.id, gpus: first!.gpus, fn, manifest };
       log.info({ container: plan.id, key, version: manifest.version }, "starting a container");
       startedAt.set(plan.id, clock.monotonic());
       add(plan).start();

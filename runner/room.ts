@@ -1,23 +1,24 @@
 /** Room for containers on this node: booked in the ledger that all runners share, made by evicting what is idle. */
 
-import type { CapacityLedger } from "../core/capacity-ledger.ts";
+import type { CapacityLedger, CapacityRequest } from "../core/capacity-ledger.ts";
 import type { Clock } from "../core/clock.ts";
-import { isGang } from "../core/gang.ts";
+import { gangOf, isGang } from "../core/gang.ts";
+import type { FunctionKey } from "../core/invocation.ts";
 import type { Log } from "../core/log.ts";
 import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
 import { untilDone } from "../core/until-done.ts";
 import type { Container } from "./container-contract.ts";
-import { bookedBy, capacityRequest, keyOf } from "./container-plan.ts";
+import { bookedBy, capacityRequest, keyOf, type PlannedMember } from "./container-plan.ts";
 import { lacking } from "./fair-share.ts";
 import { amountHeld, type Turns } from "./turns.ts";
 
 export interface Room {
-  /** All these containers or none; answers the GPUs of each. */
+  /** All these containers or none; those of a gang may have to go to several nodes. */
   book(
     containers: string[],
     fn: FunctionSpec,
     manifest: VersionManifest,
-  ): Promise<{ gpus: string[][] } | { refused: string }>;
+  ): Promise<{ places: PlannedMember[] } | { refused: string }>;
   /** Gives the booking of a container, or of a gang, back once it is gone altogether. */
   release(container: Pick<Container, "id" | "plan" | "ended">): void;
   /** How many more containers may boot now. */
@@ -43,6 +44,8 @@ export interface RoomOptions {
   /** Something was released. */
   onFree(): void;
   turns: Turns;
+  /** Ends idle containers here and on other nodes for a gang of `count` such containers; answers whether it did. */
+  makeFarRoom(request: CapacityRequest, count: number): Promise<boolean>;
 }
 
 /** Could ending this container be what the refusal asks for? The ledger's words name what is missing. */
@@ -54,6 +57,7 @@ export function helps(refused: string, victim: { gpus: string[]; isOfSameFunctio
 
 export function createRoom(options: RoomOptions): Room {
   const { capacity, node, log, turns } = options;
+  const refusals = createRefusals(options.clock);
 
   const countOf = (key: string): number => options.containers().filter(({ plan }) => keyOf(plan) === key).length;
 
@@ -88,7 +92,7 @@ export function createRoom(options: RoomOptions): Room {
 
   const release = async (container: Pick<Container, "id" | "plan" | "ended">): Promise<void> => {
     await container.ended;
-    await untilDone(() => capacity.release(node, bookedBy(container)));
+    await giveBack(capacity, node, container);
     turns.ended(container.id);
     options.onFree();
   };
@@ -101,13 +105,18 @@ export function createRoom(options: RoomOptions): Room {
         const others = turns.mustWait(key, fn);
         if (others) return { refused: others };
         // A reply may get lost: the same containers again are answered with what they have.
-        const answer = await untilDone(() => capacity.book(wanted));
+        const gang = gangOf(fn) > 1 ? { waitedMs: refusals.waited(key) } : undefined;
+        const answer = await untilDone(() => capacity.book(wanted, gang));
         if (!("refused" in answer)) {
           turns.served(key);
-          return { gpus: answer.map(({ gpus }) => gpus) };
+          refusals.forget(key);
+          return { places: answer.map(({ container, node: at, gpus }) => ({ id: container, at, gpus })) };
         }
+        refusals.note(key);
         if (await options.lend()) continue;
         const victim = victimFor(answer.refused, fn, manifest);
+        if (!victim && isOfSeveralNodes(answer.refused) && (await options.makeFarRoom(wanted[0]!, wanted.length)))
+          continue;
         if (!victim) {
           turns.refused(key, answer.refused);
           return answer;
@@ -115,7 +124,7 @@ export function createRoom(options: RoomOptions): Room {
         log.info({ container: victim.id, for: key, refused: answer.refused }, "evicting an idle container");
         victim.drain();
         await victim.ended;
-        await untilDone(() => capacity.release(node, bookedBy(victim)));
+        await giveBack(capacity, node, victim);
       }
     },
     release(container) {
@@ -127,5 +136,37 @@ export function createRoom(options: RoomOptions): Room {
       const booting = options.containers().filter((one) => one.phase() === "booked" || one.phase() === "starting");
       return Math.max(0, options.maxBoots - booting.length);
     },
+  };
+}
+
+/** To the ledger, once it has ended. */
+export async function giveBack(
+  capacity: Pick<CapacityLedger, "release">,
+  node: string,
+  container: Pick<Container, "id" | "plan">,
+): Promise<void> {
+  for (const [at, ids] of bookedBy(container, node)) await untilDone(() => capacity.release(at, ids));
+}
+
+/** The ledger has counted what several nodes have. */
+const isOfSeveralNodes = (refused: string): boolean => / free on \d+ nodes/.test(refused);
+
+/** Who does not ask for so long does not wait any more. Functions with work ask once a second. */
+const FORGET_MS = 5_000;
+
+/** Since when functions have been refused. */
+function createRefusals(clock: Clock) {
+  const known = new Map<FunctionKey, { since: number; at: number }>();
+  const of = (key: FunctionKey) => {
+    const found = known.get(key);
+    return found && clock.monotonic() - found.at <= FORGET_MS ? found : undefined;
+  };
+  return {
+    waited: (key: FunctionKey): number => Math.round(clock.monotonic() - (of(key)?.since ?? clock.monotonic())),
+    note: (key: FunctionKey): void => {
+      const at = clock.monotonic();
+      known.set(key, { since: of(key)?.since ?? at, at });
+    },
+    forget: (key: FunctionKey): void => void known.delete(key),
   };
 }

@@ -24,12 +24,15 @@ import { type ContainerPlan, isGangPlan, type NodeIdentity } from "./container-p
 import { watchForDeadlocks } from "./deadlock-watch.ts";
 import { runnerDirs } from "./dirs.ts";
 import { drain } from "./drain.ts";
+import { createFarRoom, ROOM_SESSION } from "./far-room.ts";
 import { createGang } from "./gang.ts";
+import { createHosting } from "./hosting.ts";
 import { createImages } from "./images.ts";
 import { createIntake, type Intake } from "./intake.ts";
 import { createLeases } from "./leases.ts";
 import { createLending } from "./lending.ts";
 import type { LineLimit } from "./line-limit.ts";
+import { createLink } from "./link.ts";
 import { createLogShipper } from "./log-shipper.ts";
 import { keepMinimum } from "./minimum.ts";
 import { noteRunning } from "./note-running.ts";
@@ -38,7 +41,7 @@ import { createPages } from "./pages.ts";
 import { createPool } from "./pool.ts";
 import type { Reach } from "./reach.ts";
 import { createReconcile } from "./reconcile.ts";
-import { createRoom } from "./room.ts";
+import { createRoom, giveBack } from "./room.ts";
 import { createSharedDeaths } from "./shared-deaths.ts";
 import { createSliceAttempt } from "./slice-attempt.ts";
 import { tellLoads } from "./tell-loads.ts";
@@ -142,6 +145,12 @@ export function createRunner(options: RunnerOptions): Runner {
     lent: lending.waiting,
     askAgain: (key) => intakes.get(key)?.rescale(),
   });
+  const link = createLink({ posts: state.posts, node: identity.node, leaseMs, clock, log, probe: options.probe });
+  const { capacity } = state;
+  const farRoom = createFarRoom({
+    ...{ link, capacity, node: identity.node, clock, log, containers: allContainers },
+    giveBack: (container) => giveBack(capacity, identity.node, container),
+  });
   const room = createRoom({
     clock,
     turns,
@@ -152,6 +161,7 @@ export function createRunner(options: RunnerOptions): Runner {
     maxBoots: options.maxBoots,
     containers: allContainers,
     onFree: pumpAll,
+    makeFarRoom: farRoom.make,
   });
 
   async function offer(entry: QueuedEntry): Promise<void> {
@@ -176,6 +186,8 @@ export function createRunner(options: RunnerOptions): Runner {
   };
   const { sdkDir, bootTimeoutMs } = options;
   const containerDeps = { engine, bundles, dirs, sdkDir, identity, clock, log, logs, operations, bootTimeoutMs };
+  const hosting = createHosting({ ...containerDeps, leaseMs, state, registry, objects });
+  const gangDeps = { ...containerDeps, link, nodes: state.capacity.nodes };
   const reconcile = createReconcile({ state, engine, registry, identity, clock, log, dirs, leases, intakeOf });
 
   function intakeOf(key: FunctionKey): Intake {
@@ -218,9 +230,7 @@ export function createRunner(options: RunnerOptions): Runner {
                 images,
                 sharedDeaths,
                 createContainer: (plan, events) =>
-                  isGangPlan(plan)
-                    ? createGang(containerDeps, plan, events)
-                    : createContainer(containerDeps, plan, events),
+                  isGangPlan(plan) ? createGang(gangDeps, plan, events) : createContainer(containerDeps, plan, events),
                 adopt: reconcile.adopt,
                 meter,
                 lent: lending.waiting,
@@ -255,6 +265,10 @@ export function createRunner(options: RunnerOptions): Runner {
   return {
     async start() {
       await reconcile.run();
+      await link.start((session) =>
+        session.gang.startsWith(ROOM_SESSION) ? farRoom.answer(session) : hosting.host(session),
+      );
+      hosting.start();
       await loop.start();
       notes.start();
       loads.start();
@@ -267,7 +281,8 @@ export function createRunner(options: RunnerOptions): Runner {
       deadlocks.stop();
       images.close();
       await stopCollecting?.();
-      await drain({ intakes, leases, clock, containers: allContainers }, graceMs);
+      await drain({ intakes, leases, clock, containers: allContainers, hosting }, graceMs);
+      await link.stop();
       leases.close();
       await logs.flush();
     },

@@ -40,11 +40,14 @@ interface Incoming {
 
 const cancelledBy = (why: string): FabricError => new FabricError("internal", `the stream was cancelled: ${why}`);
 
-/** `send` puts a frame on the wire and resolves when the connection takes more. */
-export function createStreams(send: (header: ToShim, body?: Buffer) => Promise<void>): Streams {
+/** Numbers of streams that the runner of another node opens: nobody on this one has so many. */
+export const FAR_STREAMS = 2 ** 40;
+
+/** `send` puts a frame on the wire and resolves when the connection takes more. The numbers of those we open are above `first`. */
+export function createStreams(send: (header: ToShim, body?: Buffer) => Promise<void>, first = 0): Streams {
   const outgoing = new Map<number, Outgoing>();
   const incoming = new Map<number, Incoming>();
-  let next = 0;
+  let next = first;
 
   async function sendPieces(number: number, out: Outgoing, source: Readable): Promise<void> {
     for await (const chunk of source) {

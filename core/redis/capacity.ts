@@ -25,11 +25,11 @@ export function capacityLedger({ redis, run, safely }: Commands, keys: RedisKeys
         return known.filter((_, i) => alive[i] === 1);
       }),
 
-    async book(requests) {
+    async book(requests, gang) {
       const [booked, answer] = (await run(
         "book",
         [keys.nodes],
-        [keys.bookedPrefix, keys.alivePrefix, JSON.stringify(requests)],
+        [keys.bookedPrefix, keys.alivePrefix, JSON.stringify(requests), gang ? gang.waitedMs : ""],
       )) as [number, Buffer];
       if (booked === 0) return { refused: answer.toString() };
       return (JSON.parse(answer.toString()) as Booking[]).map(withGpuList);

@@ -41,6 +41,8 @@ export function redisKeys(prefix: string) {
     alive: (node: string) => `${p}alive:${node}`,
     bookedPrefix: `${p}booked:`,
     booked: (node: string) => `${p}booked:${node}`,
+    /** Letters for the runner of a node. */
+    post: (node: string) => `${p}post:${node}`,
     log: (app: string) => `${p}log:${app}`,
     logFactsPrefix: `${p}logfacts:`,
     logFacts: (app: string) => `${p}logfacts:${app}`,
@@ -77,6 +79,7 @@ export function redisKeys(prefix: string) {
       app: `${p}ch:app`,
       image: `${p}ch:image`,
       log: (app: string) => `${p}ch:log:${app}`,
+      post: (node: string) => `${p}ch:post:${node}`,
       follow: (id: string) => `${p}ch:follow:${id}`,
     },
   };

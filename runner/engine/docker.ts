@@ -266,7 +266,7 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
     async prepare() {
       prepared = undefined;
       const { version, notices } = await ready();
-      return { engine: "docker", version, notices };
+      return { engine: "docker", version, notices, meets: [] };
     },
     paths: () => PATHS,
     start,

@@ -7,6 +7,7 @@ import { isAbsolute, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ContainerEngine, ContainerExit, ContainerSpec, ContainerStatus } from "../../core/engine.ts";
 import { FabricError, fail } from "../../core/errors.ts";
+import { processMeets } from "../meeting.ts";
 import { boundLog, forget, identityIn, keep, keptIn, logEnd, logFile, standingOf } from "./process-state.ts";
 import { killTree, MARKER, type ProcessIdentity, signalTo } from "./process-tree.ts";
 import { WRAPPER } from "./process-wrapper.ts";
@@ -14,6 +15,8 @@ import { WRAPPER } from "./process-wrapper.ts";
 export interface ProcessEngineOptions {
   /** The state folder of this node's containers is made below it. */
   dataDir: string;
+  /** At which ranks on other machines reach those of this one. */
+  address?: string;
   /** Of a container's own stdout and stderr. */
   maxLogBytes?: number;
 }
@@ -239,7 +242,8 @@ export function processEngine(options: ProcessEngineOptions): ContainerEngine {
     async prepare() {
       await mkdir(root, { recursive: true, mode: 0o700 });
       bounding ??= setInterval(() => void boundLogs(), BOUND_LOGS_MS).unref();
-      return { engine: "process", version: `${process.platform} ${release()}`, notices: PROCESS_NOTICES };
+      const meets = await processMeets(options.address ?? "");
+      return { engine: "process", version: `${process.platform} ${release()}`, notices: PROCESS_NOTICES, meets };
     },
     paths: ({ socketDir, bundleDir, sdkDir, scratchDir }) => ({
       socket: socketDir,

@@ -331,6 +331,66 @@ describe("capacity", () => {
     expect(Array.isArray(booked) && booked.map(({ gpus }) => gpus)).toEqual([["GPU-1"], ["GPU-2"]]);
   });
 
+  test("spreads a gang over nodes that meet: most beside rank 0, none where they do not meet or are being stopped", async () => {
+    const gang = (count: number, over: Partial<CapacityRequest> = {}) => Array.from({ length: count }, () => ask(over));
+    const meets = ["machine:m"];
+    await state.capacity.announce({ ...node, meets }, 60_000);
+    await state.capacity.announce({ ...node, id: "nod_2", meets, cpuMillis: 3000 }, 60_000);
+    await state.capacity.announce({ ...node, id: "nod_3", meets, cpuMillis: 1000 }, 60_000);
+    await state.capacity.announce({ ...node, id: "nod_4", meets: ["machine:other"], cpuMillis: 9000 }, 60_000);
+    await state.capacity.announce({ ...node, id: "nod_5", meets, draining: true, cpuMillis: 9000 }, 60_000);
+    await state.capacity.announce({ ...node, id: "nod_6", meets, engine: "docker", cpuMillis: 9000 }, 60_000);
+    const placesOf = (answer: Awaited<ReturnType<typeof state.capacity.book>>) =>
+      "refused" in answer ? answer : answer.map((one) => (one.lead ? `${one.node} of ${one.lead}` : one.node));
+    const now = { waitedMs: 0 };
+    expect(await state.capacity.book(gang(7), now)).toEqual({ refused: "no cpu: 7 asked, 6 free on 3 nodes" });
+    const memoryBytes = 2 ** 29;
+    expect(await state.capacity.book(gang(6, { cpuMillis: 1, memoryBytes: memoryBytes * 1.5 }), now)).toEqual({
+      refused: "no memory: 4608 MiB asked, 2304 MiB free on 3 nodes",
+    });
+    // Of those that one node would be large enough for it is awaited a little; that node's runner asks, too.
+    const three = gang(3);
+    expect(await state.capacity.book(three, now)).toEqual({
+      refused: "nod_2 has room for all 3 containers, and may start them",
+    });
+    const booked = await state.capacity.book(three, { waitedMs: 2_000 });
+    expect(placesOf(booked)).toEqual(["nod_1", "nod_1", "nod_2 of nod_1"]);
+    expect(await state.capacity.book(three, now)).toEqual(booked);
+    await Promise.all(
+      ["nod_1", "nod_2"].map((id) =>
+        state.capacity.release(
+          id,
+          three.map((one) => one.container),
+        ),
+      ),
+    );
+    const six = await state.capacity.book(gang(6, { node: "nod_3" }), now);
+    expect(placesOf(six)).toEqual(["nod_3", ...Array(3).fill("nod_2 of nod_3"), ...Array(2).fill("nod_1 of nod_3")]);
+    expect(await state.capacity.book(gang(1))).toMatchObject({ refused: "no cpu: 1 asked, 0 free on nod_1" });
+  });
+
+  test("keeps letters in order until they are dropped, and no more than a box holds", async () => {
+    const heard: string[] = [];
+    const stop = await state.posts.onPost("nod_1", () => void heard.push("post"));
+    const texts = async () => (await state.posts.look("nod_1", 10)).map(({ bytes }) => bytes.toString());
+    expect(
+      await state.posts.post(
+        "nod_1",
+        ["a", "b"].map((text) => Buffer.from(text)),
+      ),
+    ).toBe(true);
+    expect(await state.posts.post("nod_1", [Buffer.from([0, 255])])).toBe(true);
+    const [first] = await state.posts.look("nod_1", 1);
+    await state.posts.drop("nod_1", [first!.id]);
+    expect((await state.posts.look("nod_1", 10)).map(({ bytes }) => [...bytes])).toEqual([[98], [0, 255]]);
+    await until(async () => heard.length === 2, 5_000, "both hints are heard");
+    stop();
+    expect(await state.posts.post("nod_1", Array(4_096).fill(Buffer.from("x")))).toBe(true);
+    expect(await state.posts.post("nod_1", [Buffer.from("x")])).toBe(false);
+    await state.posts.clear("nod_1");
+    expect(await texts()).toEqual([]);
+  });
+
   test("gives each GPU to one container and names who holds them", async () => {
     await state.capacity.announce(node, 60_000);
     const gpu = { model: "A100", count: 1 };

@@ -1,10 +1,16 @@
-/** Gangs on a fabric of several nodes: each is on one of them altogether, and one that lost its node runs on another. */
+/** Gangs on a fabric of several nodes: on one of them where there is room, else on several, and again elsewhere when one is lost. */
+import { existsSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startFabric, type TestFabric, type TestNode } from "../support/fabric.ts";
 import { until } from "../support/redis.ts";
 
 const LEASE_MS = 3_000;
 const GPUS = ["GPU-a", "GPU-b", "GPU-c", "GPU-d"];
+
+const LARGE = {
+  FABRIC_NODE_CPU: "2",
+  FABRIC_GPUS: JSON.stringify(GPUS.map((uuid) => ({ uuid, model: "A100", memoryBytes: 1 }))),
+};
 
 let fabric: TestFabric;
 const large: TestNode[] = [];
@@ -15,9 +21,7 @@ beforeAll(async () => {
     app: "gangs",
     env: { FABRIC_NODE_CPU: "1", FABRIC_LEASE_MS: String(LEASE_MS) },
   });
-  const gpus = JSON.stringify(GPUS.map((uuid) => ({ uuid, model: "A100", memoryBytes: 1 })));
-  const env = { FABRIC_NODE_CPU: "2", FABRIC_GPUS: gpus };
-  large.push(...(await Promise.all(["nod_a", "nod_b"].map((id) => fabric.addNode(id, env)))));
+  large.push(...(await Promise.all(["nod_a", "nod_b"].map((id) => fabric.addNode(id, LARGE)))));
   await fabric.json("deploy", "test/apps/gangs.py");
 });
 afterAll(() => fabric?.close());
@@ -33,10 +37,118 @@ async function placed(): Promise<Record<string, string[]>> {
 const A_GANG = Array(3).fill("gangs/wide");
 
 test("two gangs fill two nodes, each on one of them; none is torn between them, none on a node that is too small", async () => {
-  const ids = await Promise.all([1, 2, 3, 4].map(() => fabric.spawn("wide", { seconds: 1 })));
+  const ids = await Promise.all([1, 2].map(() => fabric.spawn("wide", { seconds: 1 })));
   await expect.poll(placed, { timeout: 30_000 }).toEqual({ nod_a: A_GANG, nod_b: A_GANG });
   for (const id of ids) expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", attempts: 1 });
 });
+
+const resultOf = async (id: string): Promise<any> =>
+  ((await (await fabric.fetch(`/v1/invocations/${id}/result`)).json()) as { result: unknown }).result;
+
+interface Rank {
+  rank: number;
+  pid: number;
+  container: string;
+}
+
+/** Its ranks, once all have printed who they are. */
+const ranksOf = (id: string, count = 6): Promise<Rank[]> =>
+  until(
+    async () => {
+      const lines = (await (await fabric.fetch(`/v1/invocations/${id}/logs`)).text()).split("\n");
+      const found = lines.flatMap((line): Rank[] => {
+        const said = /rank (\d+) is (\d+) in (con_\w+)/.exec(line);
+        return said ? [{ rank: Number(said[1]), pid: Number(said[2]), container: said[3]! }] : [];
+      });
+      return found.length >= count && found.slice(-6);
+    },
+    30_000,
+    "all ranks say who they are",
+  );
+
+/** By container, its node. */
+async function nodesNow(): Promise<Map<string, string>> {
+  const { containers } = (await (await fabric.fetch("/v1/containers")).json()) as any;
+  return new Map(containers.map(({ container, node }: any) => [container, node]));
+}
+
+/** Of a gang that runs: its ranks with their nodes, the lead's first. */
+async function spreadOver(id: string): Promise<(Rank & { node: string })[]> {
+  const ranks = await ranksOf(id);
+  const nodes = await nodesNow();
+  return ranks.map((one) => ({ ...one, node: nodes.get(one.container)! })).sort((a, b) => a.rank - b.rank);
+}
+
+const untilGone = (pids: number[]): Promise<unknown> =>
+  until(async () => !pids.some((pid) => existsSync(`/proc/${pid}`)), 30_000, "no rank of it is left");
+
+test("a gang that no node has room for is on several: its ranks meet, call, and get long arguments", async () => {
+  const data = "x".repeat(400_000);
+  const id = await fabric.spawn("spread", { data, seconds: 1 });
+  const ranks = await spreadOver(id);
+  expect(new Set(ranks.map(({ node }) => node)).size).toBeGreaterThan(1);
+  expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", attempts: 1 });
+  expect(await resultOf(id)).toMatchObject({
+    ...{ sum: 6, length: data.length, RANK: "0", WORLD_SIZE: "6", NODE_RANK: "0", MASTER_ADDR: "127.0.0.1" },
+    ...{ GLOO_SOCKET_IFNAME: "lo" },
+  });
+  const lines = (await (await fabric.fetch(`/v1/invocations/${id}/logs`)).text()).trim().split("\n");
+  expect(lines.map((line) => JSON.parse(line).rank).sort()).toEqual([0, 1, 2, 3, 4, 5]);
+});
+
+test("two gangs that each want more than half of all nodes take turns", async () => {
+  const ids = await Promise.all([1, 2].map(() => fabric.spawn("spread", { seconds: 0.5 })));
+  for (const id of ids) expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", attempts: 1 });
+  const [one, other] = (await Promise.all(ids.map(resultOf))).sort((a, b) => a.began - b.began);
+  expect(other.began).toBeGreaterThanOrEqual(one.ended);
+});
+
+test.each([
+  ["raise", "exception", "raised ValueError: no such digit"],
+  ["kill", "rank_killed", "was killed from outside (SIGKILL)\nIts last lines:"],
+])("a rank on another node that ends by '%s' is named, with its last lines", async (ends, code, said) => {
+  const id = await fabric.spawn("spread", { ends, rank: 5, seconds: 300 });
+  const { state, error, attempts, platformFaults } = await fabric.ended(id);
+  if (ends === "kill") {
+    expect({ state, platformFaults }).toEqual({ state: "succeeded", platformFaults: 1 });
+    const told = await (await fabric.fetch(`/v1/invocations/${id}/explain`)).text();
+    return expect(told).toContain("trying again after rank_killed: rank 5 of 6");
+  }
+  expect({ state, attempts }).toEqual({ state: "failed", attempts: 1 });
+  expect(error).toMatchObject({ code, details: { rank: 5, world_size: 6 } });
+  expect(error.message).toContain(said);
+  expect(error.details.lines).toContain("the last words");
+});
+
+test("a cancelled gang ends on all its nodes", async () => {
+  const id = await fabric.spawn("spread", { seconds: 300 });
+  const ranks = await ranksOf(id);
+  await fabric.json("invocation", "cancel", id);
+  expect(await fabric.ended(id)).toMatchObject({ state: "cancelled" });
+  await untilGone(ranks.map(({ pid }) => pid));
+});
+
+test("one that all nodes together could not hold is refused with what is missing", async () => {
+  const { code, stderr, stdout } = await fabric.cli("deploy", "test/apps/gangs_too_large.py");
+  expect(code).not.toBe(0);
+  expect(stderr + stdout).toContain("together do not have enough gpu A100: 10 in all, 8 there");
+});
+
+test.each(["host", "lead"])(
+  "a gang whose %s is lost runs again without it, and nothing of it is left",
+  async (whose) => {
+    const id = await fabric.spawn("spread", { seconds: 300 });
+    const ranks = await spreadOver(id);
+    const lead = ranks[0]!.node;
+    const others = ranks.map(({ node }) => node).filter((node) => node !== lead);
+    const lost = whose === "lead" ? lead : others.find((node) => large.some((one) => one.id === node));
+    const mine = large.find((one) => one.id === lost);
+    await (mine ? mine.kill9() : fabric.kill9("runner"));
+    await untilGone(ranks.map(({ pid }) => pid));
+    expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", platformFaults: 1 });
+    if (mine) large[large.indexOf(mine)] = await fabric.addNode(mine.id, LARGE);
+  },
+);
 
 test("a gang has a rank for each GPU that it was granted, and no GPU twice", async () => {
   await fabric.json("deploy", "test/apps/gangs_gpus.py");
@@ -68,10 +180,4 @@ test("a gang whose node is lost runs on another", async () => {
   );
   await mine.kill9();
   expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", platformFaults: 1 });
-});
-
-test("one that no node could hold, though all together could, is refused with what is missing", async () => {
-  const { code, stderr, stdout } = await fabric.cli("deploy", "test/apps/gangs_too_large.py");
-  expect(code).not.toBe(0);
-  expect(stderr + stdout).toContain("no node has enough cpu: 2.4 in all, 2 there; gpu A100: 8 in all, 4 there");
 });

@@ -75,6 +75,47 @@ describe("a rank's environment", () => {
   });
 });
 
+describe("a gang on several nodes", () => {
+  const node = (id: string, facts: Partial<NodeFacts> = {}) =>
+    ({
+      id,
+      engine: "docker",
+      cpuMillis: 4000,
+      memoryBytes: 2 ** 40,
+      gpus: [],
+      meets: ["swarm:s"],
+      ...facts,
+    }) as NodeFacts;
+  const fn = (cpu: number, gang: number) => ({ name: "f", cpu, memory: 128, gpu: null, gang }) as FunctionSpec;
+  const swarm = "have to be in one Swarm (docker swarm init, docker swarm join), which nod_b, nod_c are not";
+  test.each<[string, FunctionSpec, NodeFacts[], string | undefined]>([
+    ["fits", fn(1, 8), [node("nod_a"), node("nod_b")], undefined],
+    [
+      "in whole containers",
+      fn(3, 3),
+      [node("nod_a"), node("nod_b")],
+      "its 2 nodes together do not have enough cpu: 9 in all, 6 there",
+    ],
+    [
+      "not over two engines",
+      fn(1, 8),
+      [node("nod_a"), node("nod_b", { engine: "process" })],
+      "no node has enough cpu: 8 in all, 4 there",
+    ],
+    ["not where they do not meet", fn(1, 8), [node("nod_b", { meets: [] }), node("nod_c", { meets: [] })], swarm],
+    [
+      "not over machines without addresses",
+      fn(1, 8),
+      ["x", "y"].map((one) => node(one, { engine: "process", meets: [one] })),
+      "each needs FABRIC_NODE_ADDRESS",
+    ],
+  ])("%s", (_name, wish, nodes, expected) => {
+    const [found] = neverFits([wish], nodes);
+    if (expected === undefined) expect(found).toBeUndefined();
+    else expect(found).toContain(expected);
+  });
+});
+
 describe("a gang that no node can hold", () => {
   const gpu = (uuid: string) => ({ uuid, model: "NVIDIA A100-SXM4-80GB", memoryBytes: 1 });
   const node = (facts: Partial<NodeFacts>) =>

@@ -17,7 +17,7 @@ it("asks again for the same containers when it does not learn whether they are b
     async book(requests: CapacityRequest[]) {
       for (const { container, key, cpuMillis, memoryBytes } of requests) {
         if (booked.size === 1 && !booked.has(container)) return { refused: "all 1 containers of a/f are busy" };
-        booked.set(container, { container, key, cpuMillis, memoryBytes, gpus: ["GPU-0"] });
+        booked.set(container, { container, node: "nod_1", key, cpuMillis, memoryBytes, gpus: ["GPU-0"] });
       }
       if (lost-- > 0) throw new FabricError("redis_unavailable", "the connection was cut");
       return requests.map(({ container }) => booked.get(container)!);
@@ -28,8 +28,9 @@ it("asks again for the same containers when it does not learn whether they are b
     lend: async () => false,
     containers: () => [],
     onFree() {},
+    makeFarRoom: async () => false,
     turns: { mustWait: () => undefined, refused() {}, served() {}, ended() {} },
   });
-  expect(await room.book(["con_1"], fn, manifest)).toEqual({ gpus: [["GPU-0"]] });
+  expect(await room.book(["con_1"], fn, manifest)).toEqual({ places: [{ id: "con_1", at: "nod_1", gpus: ["GPU-0"] }] });
   expect([...booked.keys()]).toEqual(["con_1"]);
 });
