@@ -147,8 +147,7 @@ if (prepare()) {
   else {
     vitest("full", ["test/docker/"]);
     // these wait most of their time
-    vitest("full", ["test/e2e/"], ["--maxWorkers=2"]);
-    vitest("full", ["test/faults/"], ["--maxWorkers=2"]);
+    vitest("full", ["test/e2e/", "test/faults/"], ["--maxWorkers=3"]);
   }
   python();
 }

@@ -25,7 +25,7 @@ let fabric: TestFabric;
 let folder: string;
 
 beforeAll(async () => {
-  fabric = await startFabric({ engine: "process", env: { FABRIC_NODE_CPU: "4" } });
+  fabric = await startFabric({ engine: "process", env: { FABRIC_NODE_CPU: "4", FABRIC_LEASE_MS: "4000" } });
   folder = await mkdtemp(join(tmpdir(), "wait-"));
   await writeFile(join(folder, "wait.py"), SOURCE);
   await fabric.json("deploy", join(folder, "wait.py"));
