@@ -14,6 +14,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
+import { copyInParts, MOST_COPIED } from "./copy-parts.ts";
 import { FabricError, fail } from "./errors.ts";
 import type { ListEntry, ObjectFacts, ObjectStore, PutOptions, PutOutcome } from "./object-store.ts";
 import { connectS3, type S3Options } from "./s3-client.ts";
@@ -71,7 +72,7 @@ export function s3ObjectStore(options: S3Options): ObjectStore & { close(): void
   async function write(
     key: string,
     { ifNoneMatch, ifMatch, contentType }: PutOptions,
-    send: (input: { Bucket: string; Key: string }) => Promise<{ ETag?: string }>,
+    send: (input: { Bucket: string; Key: string; ContentType: string }) => Promise<{ ETag?: string }>,
   ): Promise<PutOutcome> {
     const writer = randomUUID();
     const isConditional = ifNoneMatch || ifMatch !== undefined;
@@ -216,8 +217,18 @@ export function s3ObjectStore(options: S3Options): ObjectStore & { close(): void
         try {
           // A store that overlooks the condition of a copy, as some do, is asked before.
           if (given.ifNoneMatch && (await look(to))) return { created: false };
-          return await write(to, given, async (input) => {
-            const made = await client.send(new CopyObjectCommand({ ...input, CopySource, MetadataDirective }));
+          const isLarge = (given.size ?? 0) > (options.mostCopiedBytes ?? MOST_COPIED);
+          const facts = isLarge ? await look(from) : undefined;
+          if (isLarge && !facts) return undefined;
+          return await write(to, given, async ({ ContentType, ...input }) => {
+            if (facts) {
+              const described = given.ifNoneMatch || given.contentType ? { ...input, ContentType } : input;
+              const { copyPartBytes: partBytes } = options;
+              return copyInParts({ client, from: { CopySource, facts }, to: described, partBytes });
+            }
+            const made = await client.send(
+              new CopyObjectCommand({ ...input, ContentType, CopySource, MetadataDirective }),
+            );
             return { ETag: made.CopyObjectResult?.ETag };
           });
         } catch (error) {

@@ -72,11 +72,14 @@ export interface ObjectStore {
   deletePrefix(prefix: string): Promise<number>;
   /** Entries in the byte order of their UTF-8, fetched page by page as the caller goes on. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ListEntry>;
-  /** Inside the store, without passing the bytes through here; `undefined` where `from` holds nothing. Up to 5 GiB. */
+  /**
+   * Inside the store, without passing the bytes through here; `undefined` where `from` holds nothing. Over 5 GiB only where
+   * `size` says so, the bytes in `from`.
+   */
   copy(
     from: string,
     to: string,
-    options?: Pick<PutOptions, "ifNoneMatch" | "contentType">,
+    options?: Pick<PutOptions, "ifNoneMatch" | "contentType" | "size">,
   ): Promise<PutOutcome | undefined>;
   /** A URL with which anybody can read the object until it expires (604,800 s at most); does not check that it exists. */
   presignGet(key: string, expiresSeconds: number): Promise<string>;

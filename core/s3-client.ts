@@ -11,6 +11,9 @@ export interface S3Options {
   secretAccessKey: string;
   /** Time a request may take until its reply begins; a part of an upload counts as one request. */
   requestTimeoutMs?: number;
+  /** What is larger is copied inside the store as parts; smaller ones for tests. */
+  mostCopiedBytes?: number;
+  copyPartBytes?: number;
 }
 
 export function connectS3(options: S3Options, endpoint: string, more: S3ClientConfig = {}): S3Client {

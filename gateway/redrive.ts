@@ -52,7 +52,7 @@ async function storedInput(
   if (stored.length <= limits.bodyBytes) return gather(stored.body, stored.length);
   stored.body.destroy();
   const next = newId("inv");
-  const copied = await objects.copy(key, inputKey(next));
+  const copied = await objects.copy(key, inputKey(next), { size: stored.size });
   return copied?.created
     ? { id: next, etag: copied.etag }
     : fail("input_gone", `the input of ${id} was just deleted`, { id });

@@ -8,11 +8,13 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { s3ObjectStore } from "../../core/object-store-s3.ts";
 import { startS3 } from "../../local/s3/server.ts";
-import { objectStoreContract, type StoreUnderTest } from "./object-store.ts";
+import { COPIED_AT_ONCE, COPY_PART, objectStoreContract, type StoreUnderTest } from "./object-store.ts";
 import { findTool } from "./tools.ts";
 
 const KEYS = { accessKeyId: "contract", secretAccessKey: "contract-secret" };
-const connect = (endpoint: string) => s3ObjectStore({ endpoint, region: "us-east-1", bucket: "contract", ...KEYS });
+const copies = { mostCopiedBytes: COPIED_AT_ONCE, copyPartBytes: COPY_PART };
+const connect = (endpoint: string) =>
+  s3ObjectStore({ endpoint, region: "us-east-1", bucket: "contract", ...KEYS, ...copies });
 
 objectStoreContract("embedded endpoint", async () => {
   const dir = await mkdtemp(join(tmpdir(), "fabric-s3-"));

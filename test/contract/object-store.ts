@@ -29,6 +29,9 @@ const STRANGE = [
   "n".repeat(1024),
 ];
 const MIB = 1024 * 1024;
+/** Of the stores under test: what one copy takes, and a part of a larger one. */
+export const COPIED_AT_ONCE = 6 * MIB;
+export const COPY_PART = 5 * MIB;
 
 export function objectStoreContract(
   name: string,
@@ -259,6 +262,19 @@ export function objectStoreContract(
       await store.delete(key("from é"));
       expect(String(await read(key("to")))).toBe("copied");
       expect(await store.head(key("to"))).toMatchObject({ contentType: "text/x-copied" });
+    });
+
+    it("copies what is too large for one copy as parts, under the same conditions", async () => {
+      const bytes = randomBytes(COPIED_AT_ONCE + COPY_PART + 1);
+      const size = bytes.length;
+      await store.put(key("large"), bytes, { contentType: "text/x-large" });
+      const once = { ifNoneMatch: true, size };
+      expect(await store.copy(key("large"), key("as parts"), once)).toMatchObject({ created: true });
+      expect((await read(key("as parts")))!.equals(bytes)).toBe(true);
+      expect(await store.copy(key("large"), key("as parts"), once)).toEqual({ created: false });
+      expect(await store.copy(key("large"), key("over it"), { size })).toMatchObject({ created: true });
+      expect(await store.head(key("over it"))).toMatchObject({ size, contentType: "text/x-large" });
+      expect(await store.copy(key("no source"), key("copied never"), { size })).toBeUndefined();
     });
 
     it("presigns a URL that anybody can read with", async () => {
