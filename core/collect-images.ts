@@ -16,13 +16,16 @@ const LOOK_EVERY_MS = 3_600_000;
 const FIRST_LOOK_MS = 60_000;
 const DAY_MS = 86_400_000;
 
-/** Of all versions of all apps: any of them may be rolled back to. */
-async function neededByVersions({ registry }: Pick<CollectImagesDeps, "registry">): Promise<Set<string>> {
-  const refs = new Set<string>();
+/** By image, the versions (`app@2`) of all apps that need it: any of them may be rolled back to. */
+export async function versionsByImage({
+  registry,
+}: Pick<CollectImagesDeps, "registry">): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>();
   for (const app of await registry.apps())
     for (const number of await registry.versions(app))
-      for (const { ref } of Object.values((await registry.version(app, number))?.images ?? {})) refs.add(ref);
-  return refs;
+      for (const { ref } of Object.values((await registry.version(app, number))?.images ?? {}))
+        found.set(ref, [...(found.get(ref) ?? []), `${app}@${number}`]);
+  return found;
 }
 
 /**
@@ -37,7 +40,7 @@ export async function unneeded(
   const ages = await deps.state.images.unneededMs(refs);
   const old = refs.filter((_, at) => ages[at]! >= keepMs);
   if (old.length === 0) return [];
-  const needed = await neededByVersions(deps);
+  const needed = await versionsByImage(deps);
   await deps.state.images.need(old.filter((ref) => needed.has(ref)));
   return old.filter((ref) => !needed.has(ref));
 }

@@ -13,11 +13,14 @@ export function processImages(dataDir: string): ImageShelf {
         if (error.code === "ENOENT") return [];
         throw error;
       });
-      return names.filter((name) => /^[0-9a-f]{32}$/.test(name)).map((name) => ({ ref: join(root, name) }));
+      // Also what a build or a removal left that was interrupted.
+      return names
+        .filter((name) => /^[0-9a-f]{32}(\.[0-9a-f]{8})?$/.test(name))
+        .map((name) => ({ ref: join(root, name) }));
     },
     async remove(ref) {
       // Out of the way first: a build of the same spec must not meet half a folder.
-      const aside = `${ref}.${randomBytes(4).toString("hex")}`;
+      const aside = `${ref.replace(/\.[0-9a-f]{8}$/, "")}.${randomBytes(4).toString("hex")}`;
       try {
         await rename(ref, aside);
       } catch (error) {

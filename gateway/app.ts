@@ -11,6 +11,7 @@ import { checkpointRoutes } from "./routes/checkpoints.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
 import { explainRoutes } from "./routes/explain.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { imageRoutes } from "./routes/images.ts";
 import { invocationRoutes } from "./routes/invocations.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { mapRoutes } from "./routes/maps.ts";
@@ -57,6 +58,7 @@ export function createApp(deps: GatewayDeps): GatewayApp {
   sourceRoutes(app, deps);
   checkpointRoutes(app, deps);
   nodeRoutes(app, deps);
+  imageRoutes(app, deps);
   tokenRoutes(app, deps, verifier);
   webhookRoutes(app, deps, verifier);
   dashboardRoutes(app);

@@ -15,6 +15,13 @@ const LEAST_AGE_MS = 86_400_000;
 
 /** Answers the keys it deleted. */
 export async function collectStoredImages(deps: Deps, keepMs: number): Promise<string[]> {
+  const keys = await unneededStored(deps, keepMs);
+  // Indexes first: an image without one does not exist, one without a layer is damaged.
+  for (const key of keys) await deps.objects.delete(key);
+  return keys;
+}
+
+export async function unneededStored(deps: Deps, keepMs: number): Promise<string[]> {
   const { objects, clock } = deps;
   const stored: string[] = [];
   const layers: { key: string; modifiedMs: number }[] = [];
@@ -29,10 +36,7 @@ export async function collectStoredImages(deps: Deps, keepMs: number): Promise<s
   const used = new Set<string>();
   for (const ref of stored) if (!gone.includes(ref)) for (const key of await layersOf(objects, ref)) used.add(key);
   const unused = layers.filter(({ key, modifiedMs }) => !used.has(key) && modifiedMs < clock.now() - LEAST_AGE_MS);
-  // Indexes first: an image without one does not exist, one without a layer is damaged.
-  const keys = [...gone.map(imageIndexKey), ...unused.map(({ key }) => key)];
-  for (const key of keys) await objects.delete(key);
-  return keys;
+  return [...gone.map(imageIndexKey), ...unused.map(({ key }) => key)];
 }
 
 async function layersOf(objects: ObjectStore, ref: string): Promise<string[]> {

@@ -3,6 +3,7 @@
 import type { Catalog } from "../core/catalog.ts";
 import type { Clock } from "../core/clock.ts";
 import type { ImageBuilder } from "../core/image-builder.ts";
+import type { ImageShelf } from "../core/image-store.ts";
 import type { Log } from "../core/log.ts";
 import type { ObjectStore } from "../core/object-store.ts";
 import type { Outbox } from "../core/outbox.ts";
@@ -31,6 +32,8 @@ export interface GatewayDeps {
   uploads: UploadStore;
   registry: Registry;
   builder: ImageBuilder;
+  /** Of the gateway's own node. */
+  shelf: ImageShelf;
   catalog: Catalog;
   outcomes: Outcomes;
   metrics: Metrics;

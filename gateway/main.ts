@@ -124,6 +124,7 @@ async function start({ leaseMs, adminToken, maxBodyBytes, maxSourceBytes }: Conf
     uploads,
     registry,
     builder,
+    shelf,
     catalog: createCatalog(registry),
     outcomes,
     metrics,

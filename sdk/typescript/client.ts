@@ -88,6 +88,17 @@ export interface Explanation {
   logs: LogEntry[];
 }
 
+/** On the gateway's node. */
+export interface NodeImage {
+  image: string;
+  /** With the layers that others have, too. */
+  bytes?: number;
+  /** `app@version`. */
+  neededBy: string[];
+  /** Since then nobody has. */
+  unneededSince?: string;
+}
+
 export interface Load {
   at: string;
   functions: {
@@ -261,6 +272,9 @@ const operatorCalls = (api: Http) => ({
   nodes: () => api.json<unknown>("GET", "/v1/nodes"),
   load: () => api.json<Load>("GET", "/v1/load"),
   containers: () => api.json<unknown>("GET", "/v1/containers"),
+  images: () => api.json<{ images: NodeImage[] }>("GET", "/v1/images"),
+  pruneImages: (dryRun: boolean) =>
+    api.json<{ images: string[]; stored: string[] }>("POST", "/v1/images/prune", { json: { dryRun } }),
   webhookSecret: (rotate: boolean) =>
     rotate
       ? api.json<{ secret: string }>("POST", "/v1/webhooks/secret/rotate")

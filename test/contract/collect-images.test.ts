@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { manualClock } from "../../core/clock.ts";
 import { collectImages } from "../../core/collect-images.ts";
@@ -75,4 +76,26 @@ it("removes from the bucket images no version needs, and layers no image has onc
   expect(await collect(Date.now(), 0)).toEqual([imageIndexKey(gone)]);
   expect(await collect(Date.now() + 25 * HOUR, 0)).toEqual([layerKey(own), layerKey(orphan)]);
   expect(await collect(Date.now() + 25 * HOUR, 0)).toEqual([]);
+});
+
+it("lists a node's images with what needs them, and prunes the others when asked, once said", async () => {
+  const { tempDir, clock } = gateway.deps;
+  const [used, unused] = ["e", "f"].map((letter) => join(tempDir, "images", letter.repeat(32))) as [string, string];
+  for (const folder of [used, unused]) await mkdir(folder, { recursive: true });
+  await publish("listed", used);
+  const images = async () => ((await (await gateway.request("/v1/images")).json()) as any).images;
+  const unneededSince = expect.stringMatching(/^2.*Z$/);
+  expect(await images()).toEqual([
+    { image: used, neededBy: ["listed@1"] },
+    { image: unused, neededBy: [], unneededSince },
+  ]);
+  const prune = async (body: object) =>
+    (await gateway.request("/v1/images/prune", { method: "POST", body: JSON.stringify(body) })).json();
+  expect(await prune({})).toEqual({ images: [], stored: [] });
+  const redis = new Redis(gateway.redisUrl);
+  await redis.zadd("t:images", clock.now() - 2 * HOUR, used, clock.now() - 2 * HOUR, unused);
+  await redis.quit();
+  expect(await prune({ dryRun: true })).toEqual({ images: [unused], stored: [] });
+  expect(await prune({})).toEqual({ images: [unused], stored: [] });
+  expect(await images()).toEqual([{ image: used, neededBy: ["listed@1"] }]);
 });

@@ -17,6 +17,7 @@ import type { ImageBuilder } from "../../core/image-builder.ts";
 import type { FunctionKey, InvocationRecord, Outcome } from "../../core/invocation.ts";
 import { createOutbox } from "../../core/outbox.ts";
 import { followOutcomes } from "../../core/outcomes.ts";
+import { processImages } from "../../core/process-images.ts";
 import { createRegistry } from "../../core/registry.ts";
 import { createApp } from "../../gateway/app.ts";
 import type { GatewayApp } from "../../gateway/define-route.ts";
@@ -78,6 +79,7 @@ export async function startGateway(limits: Partial<GatewayDeps["limits"]> = {}):
     uploads: s3.uploads(),
     registry,
     builder: instantBuilder,
+    shelf: processImages(tempDir),
     catalog: createCatalog(registry),
     outcomes,
     metrics: createMetrics({ state, queue }),

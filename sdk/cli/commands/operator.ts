@@ -1,4 +1,4 @@
-/** `fabric node`, `container`, `webhook` and `token`: the fabric itself. */
+/** `fabric node`, `container`, `image`, `webhook` and `token`: the fabric itself. */
 import { fail } from "../../../core/errors.ts";
 import type { Context } from "../context.ts";
 import { bytes, moment, rowsOf, table } from "../table.ts";
@@ -43,6 +43,25 @@ export const tokens = async (options: Json, context: Context): Promise<void> =>
     options,
     context,
   );
+
+export const images = async (options: Json, context: Context): Promise<void> => {
+  const { images } = await context.client().images();
+  if (options.json) return context.terminal.json({ images });
+  const rows = images.map(({ image, bytes: size, neededBy, unneededSince }) => ({
+    image: image.replace(/^sha256:(.{12}).*$/, "$1"),
+    size: size === undefined ? "-" : bytes(size),
+    "needed by": neededBy.length > 0 ? neededBy : `nothing, since ${moment(unneededSince)}`,
+  }));
+  for (const line of table(rows, ["image", "size", "needed by"])) context.terminal.out(line);
+};
+
+export async function pruneImages(options: Json & { dryRun?: boolean }, { terminal, client }: Context): Promise<void> {
+  const answer = await client().pruneImages(options.dryRun === true);
+  if (options.json) return terminal.json(answer);
+  for (const name of [...answer.images, ...answer.stored]) terminal.out(name);
+  const what = `${answer.images.length} images and ${answer.stored.length} objects of the bucket`;
+  terminal.note(options.dryRun ? `${what} would be removed` : `removed ${what}`);
+}
 
 export async function webhookSecret(
   options: Json & { rotate?: boolean },
