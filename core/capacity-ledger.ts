@@ -58,10 +58,13 @@ export interface CapacityLedger {
   nodes(): Promise<NodeFacts[]>;
   /**
    * All requests or none. Answers the bookings in order, or in words what is missing ("no memory: 512 MiB asked, 100 MiB free on nod_x").
-   * Those of a `gang` are alike, and may go to other nodes that meet the one they name, which has the first. `waitedMs`: since it was
-   * refused first.
+   * Those of a `gang` are alike, and may go to other nodes that meet the one they name, which has the first; not to those `without`
+   * its image. `waitedMs`: since it was refused first.
    */
-  book(requests: CapacityRequest[], gang?: { waitedMs: number }): Promise<Booking[] | { refused: string }>;
+  book(
+    requests: CapacityRequest[],
+    gang?: { waitedMs: number; without?: string[] },
+  ): Promise<Booking[] | { refused: string }>;
   release(node: string, containers: string[]): Promise<void>;
   /** By container: what everything inside waits for; meanwhile its cpu is lent, and it does not count for max_containers. Empty: no more. */
   lend(node: string, waits: Record<string, string[]>): Promise<void>;

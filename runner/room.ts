@@ -4,6 +4,7 @@ import type { CapacityLedger, CapacityRequest } from "../core/capacity-ledger.ts
 import type { Clock } from "../core/clock.ts";
 import { gangOf, isGang } from "../core/gang.ts";
 import type { FunctionKey } from "../core/invocation.ts";
+import { FETCHING } from "../core/load.ts";
 import type { Log } from "../core/log.ts";
 import type { FunctionSpec, VersionManifest } from "../core/spec.ts";
 import { untilDone } from "../core/until-done.ts";
@@ -46,6 +47,8 @@ export interface RoomOptions {
   turns: Turns;
   /** Ends idle containers here and on other nodes for a gang of `count` such containers; answers whether it did. */
   makeFarRoom(request: CapacityRequest, count: number): Promise<boolean>;
+  /** By node, why it cannot take some of `count` such containers yet: it lacks the image. */
+  lackingElsewhere(request: CapacityRequest, count: number, image: string): Promise<Map<string, string>>;
 }
 
 /** Could ending this container be what the refusal asks for? The ledger's words name what is missing. */
@@ -101,11 +104,15 @@ export function createRoom(options: RoomOptions): Room {
     async book(containers, fn, manifest) {
       const wanted = containers.map((id) => capacityRequest(node, id, fn, manifest));
       const key = keyOf({ fn, manifest });
+      const isSpread = gangOf(fn) > 1;
+      const without = isSpread
+        ? await options.lackingElsewhere(wanted[0]!, wanted.length, manifest.images[fn.image]!.ref)
+        : new Map<string, string>();
       for (;;) {
         const others = turns.mustWait(key, fn);
         if (others) return { refused: others };
         // A reply may get lost: the same containers again are answered with what they have.
-        const gang = gangOf(fn) > 1 ? { waitedMs: refusals.waited(key) } : undefined;
+        const gang = isSpread ? { waitedMs: refusals.waited(key), without: [...without.keys()] } : undefined;
         const answer = await untilDone(() => capacity.book(wanted, gang));
         if (!("refused" in answer)) {
           turns.served(key);
@@ -119,7 +126,7 @@ export function createRoom(options: RoomOptions): Room {
           continue;
         if (!victim) {
           turns.refused(key, answer.refused);
-          return answer;
+          return coming(without) ?? answer;
         }
         log.info({ container: victim.id, for: key, refused: answer.refused }, "evicting an idle container");
         victim.drain();
@@ -137,6 +144,12 @@ export function createRoom(options: RoomOptions): Room {
       return Math.max(0, options.maxBoots - booting.length);
     },
   };
+}
+
+/** That a node may take some once its image is there says more than what the others lack. */
+function coming(without: ReadonlyMap<string, string>): { refused: string } | undefined {
+  const found = [...without].find(([, lacking]) => lacking.startsWith(FETCHING));
+  return found && { refused: `${found[1]} (on ${found[0]})` };
 }
 
 /** To the ledger, once it has ended. */

@@ -24,6 +24,7 @@ import { type ContainerPlan, isGangPlan, type NodeIdentity } from "./container-p
 import { watchForDeadlocks } from "./deadlock-watch.ts";
 import { runnerDirs } from "./dirs.ts";
 import { drain } from "./drain.ts";
+import { createFarImages, IMAGE_SESSION } from "./far-images.ts";
 import { createFarRoom, ROOM_SESSION } from "./far-room.ts";
 import { createGang } from "./gang.ts";
 import { createHosting } from "./hosting.ts";
@@ -151,6 +152,7 @@ export function createRunner(options: RunnerOptions): Runner {
     ...{ link, capacity, node: identity.node, clock, log, containers: allContainers },
     giveBack: (container) => giveBack(capacity, identity.node, container),
   });
+  const farImages = createFarImages({ link, capacity, node: identity.node, images, clock });
   const room = createRoom({
     clock,
     turns,
@@ -162,6 +164,7 @@ export function createRunner(options: RunnerOptions): Runner {
     containers: allContainers,
     onFree: pumpAll,
     makeFarRoom: farRoom.make,
+    lackingElsewhere: farImages.lacking,
   });
 
   async function offer(entry: QueuedEntry): Promise<void> {
@@ -227,7 +230,7 @@ export function createRunner(options: RunnerOptions): Runner {
                 clock,
                 log,
                 room,
-                images,
+                images: { lacking: images.lacking, lost: farImages.lost },
                 sharedDeaths,
                 createContainer: (plan, events) =>
                   isGangPlan(plan) ? createGang(gangDeps, plan, events) : createContainer(containerDeps, plan, events),
@@ -265,9 +268,11 @@ export function createRunner(options: RunnerOptions): Runner {
   return {
     async start() {
       await reconcile.run();
-      await link.start((session) =>
-        session.gang.startsWith(ROOM_SESSION) ? farRoom.answer(session) : hosting.host(session),
-      );
+      await link.start((session) => {
+        if (session.gang.startsWith(ROOM_SESSION)) return farRoom.answer(session);
+        if (session.gang.startsWith(IMAGE_SESSION)) return farImages.answer(session);
+        return hosting.host(session);
+      });
       hosting.start();
       await loop.start();
       notes.start();

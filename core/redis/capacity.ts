@@ -29,7 +29,13 @@ export function capacityLedger({ redis, run, safely }: Commands, keys: RedisKeys
       const [booked, answer] = (await run(
         "book",
         [keys.nodes],
-        [keys.bookedPrefix, keys.alivePrefix, JSON.stringify(requests), gang ? gang.waitedMs : ""],
+        [
+          keys.bookedPrefix,
+          keys.alivePrefix,
+          JSON.stringify(requests),
+          gang ? gang.waitedMs : "",
+          ...(gang?.without ?? []),
+        ],
       )) as [number, Buffer];
       if (booked === 0) return { refused: answer.toString() };
       return (JSON.parse(answer.toString()) as Booking[]).map(withGpuList);

@@ -364,6 +364,10 @@ describe("capacity", () => {
         ),
       ),
     );
+    // A node that lacks the image takes none.
+    expect(await state.capacity.book(gang(6), { waitedMs: 0, without: ["nod_2"] })).toEqual({
+      refused: "no cpu: 6 asked, 3 free on 2 nodes",
+    });
     const six = await state.capacity.book(gang(6, { node: "nod_3" }), now);
     expect(placesOf(six)).toEqual(["nod_3", ...Array(3).fill("nod_2 of nod_3"), ...Array(2).fill("nod_1 of nod_3")]);
     expect(await state.capacity.book(gang(1))).toMatchObject({ refused: "no cpu: 1 asked, 0 free on nod_1" });

@@ -1,7 +1,8 @@
 -- Books capacity for containers on nodes: all or none.
 -- KEYS: 1 nodes (hash: id -> facts)
 -- ARGV: 1 prefix of booking hashes (one per node: container -> booking), 2 prefix of the nodes' signs of life, 3 JSON list of requests,
---   4 "" or, of a gang, how many milliseconds it has been waiting: its requests are alike, name one node, and may go to those that it meets
+--   4 "" or, of a gang, how many milliseconds it has been waiting: its requests are alike, name one node, and may go to those that it meets,
+--   5... less these: they lack its image
 -- Returns: {1, JSON list of bookings} or {0, what is missing, in words}: for all requests on the node together, as less would not help
 local requests = cjson.decode(ARGV[3])
 local nodes, booked, per_function = {}, {}, {}
@@ -53,6 +54,9 @@ local function room(id, request)
   return rooms[id]
 end
 
+local without = {}
+for i = 5, #ARGV do without[ARGV[i]] = true end
+
 -- Nodes that the first one meets, itself first: those it has something in common with. It is tried by one such thing after the other.
 local function groups(first)
   local found = {}
@@ -60,7 +64,7 @@ local function groups(first)
     local group = {first}
     for _, id in ipairs(ids) do
       local node = nodes[id]
-      local there = id ~= first and node.engine == nodes[first].engine and not node.draining
+      local there = id ~= first and not without[id] and node.engine == nodes[first].engine and not node.draining
         and redis.call('EXISTS', ARGV[2] .. id) == 1
       for _, other in ipairs(there and node.meets or {}) do
         if other == meeting then group[#group + 1] = id end

@@ -29,6 +29,7 @@ it("asks again for the same containers when it does not learn whether they are b
     containers: () => [],
     onFree() {},
     makeFarRoom: async () => false,
+    lackingElsewhere: async () => new Map(),
     turns: { mustWait: () => undefined, refused() {}, served() {}, ended() {} },
   });
   expect(await room.book(["con_1"], fn, manifest)).toEqual({ places: [{ id: "con_1", at: "nod_1", gpus: ["GPU-0"] }] });
