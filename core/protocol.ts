@@ -190,6 +190,14 @@ export const fromShimSchema = z.discriminatedUnion("type", [
     running: z.array(z.object(attempt)).max(1000),
     /** Milliseconds the import took, and entering a class. */
     import_ms: z.number().min(0),
+    /** The process before this one has died, the container's `count`-th; what it had in hand and `running` lacks died with it. */
+    after: z
+      .object({
+        count: z.number().int().min(1),
+        code: z.number().int().min(0).max(255),
+        out_of_memory: z.boolean(),
+      })
+      .optional(),
   }),
   /** The user's module did not import, or its class could not be entered; the shim exits after it. */
   z.object({

@@ -212,8 +212,9 @@ export const functionSpecSchema = z
     gang: z.number().int().min(1).max(256).nullable().default(null),
     /** Ranks in each container of a gang; "auto": one for each GPU it was granted, else one. */
     procs: z.union([z.literal("auto"), z.number().int().min(1).max(64)]).default("auto"),
-    /** Modules imported before the user's: ready before the first input, and before a gang forks its ranks. */
+    /** Modules imported before the user's, and before ranks are forked, or with `respawn` the process that replaces a dead one. */
     preload: z.array(moduleName).max(64).default([]),
+    respawn: z.boolean().default(false),
     ...callableShape,
     /** For a class: what is called are its methods, `<name>.<method>`. */
     class: classSchema.optional(),

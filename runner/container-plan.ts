@@ -123,7 +123,7 @@ export function containerSpec(
     id: plan.id,
     labels: labelsOf(identity, plan),
     image: manifest.images[fn.image]!.ref,
-    command: ["python", "-m", member ? `${SHIM}.gang` : SHIM],
+    command: ["python", "-m", member ? `${SHIM}.gang` : fn.respawn ? `${SHIM}.parent` : SHIM],
     env: {
       PYTHONPATH: paths.sdk,
       PYTHONUNBUFFERED: "1",

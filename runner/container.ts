@@ -1,5 +1,5 @@
 /** One container: from its booking to its end. `move` is the only place where its state changes, and never back. */
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ContainerExit } from "../core/engine.ts";
 import { asFabricError, type ErrorBody, FabricError } from "../core/errors.ts";
@@ -8,14 +8,13 @@ import type { Attempt } from "../core/state-store.ts";
 import { untilDone } from "../core/until-done.ts";
 import type { LiveAttempt } from "./attempt.ts";
 import type { ShimMessage } from "./channel.ts";
-import { classifyExit } from "./classify-exit.ts";
+import { classifyExit, type ExitVerdict } from "./classify-exit.ts";
 import {
   type Container,
   type ContainerDeps,
   type ContainerEvents,
   type ContainerLink,
   type ContainerPhase,
-  type Ending,
   type MemberContainer,
   type MemberEvents,
   PHASES_AFTER,
@@ -25,7 +24,9 @@ import { containerPrints } from "./container-prints.ts";
 import { deliver, isAboutAttempt } from "./deliver.ts";
 import { foldersOf, rankSocket } from "./dirs.ts";
 import { watchDisk } from "./disk-watch.ts";
+import { endingOf } from "./ending-of.ts";
 import { type Channels, openChannels } from "./open-channels.ts";
+import { removeTraces } from "./remove-traces.ts";
 
 const STOP_GRACE_MS = 5_000;
 /** For a class' @exit methods. */
@@ -35,6 +36,7 @@ const RESEND_MS = 2_000;
 /** A timer may not be longer. */
 const MAX_TIMER_MS = 2_000_000_000;
 const TAIL_BYTES = 4_096;
+type Ready = Extract<ShimMessage, { type: "ready" }>;
 const keyOf = ({ id, generation }: Attempt): string => `${id} ${generation}`;
 
 export function createContainer(
@@ -61,6 +63,7 @@ export function createContainer(
   let enterMs = 0;
   let alone = false;
   let connected = false;
+  let workersEnded = 0;
   let failure: ErrorBody | undefined;
   let killed: string | undefined;
   let bootTimer = (): void => {};
@@ -150,40 +153,22 @@ export function createContainer(
         "container_start_failed",
         `The container ended before it was ready. ${verdict.message}`,
       ).toBody();
-    if (inside.length > 0) conclude(inside, new FabricError(verdict.code, verdict.message).toBody());
+    conclude(inside, verdict);
     const how = killed === undefined ? `container ended: ${verdict.message}` : `container stopped: ${killed}`;
     if (exit?.code !== 0) prints.system(how);
     events.onEnded(self, unready && failure ? { error: failure } : undefined, verdict);
-    await cleanUp();
+    await removeTraces(deps, id, folders, channels);
     markEnded();
   }
 
-  /**
-   * One input answers for what ended its container; of several nobody knows which it was. A kill from outside is charged to
-   * all, but is remembered like a crash: it may be an input's own doing, and must not use up its neighbours' budgets.
-   */
-  function conclude(inside: LiveAttempt[], verdict: ErrorBody): void {
-    const guilty = failure ?? (killed === undefined ? verdict : undefined);
-    const blame = inside.length === 1 || guilty?.code === "container_killed" ? guilty : undefined;
-    if (guilty && inside.length > 1) events.onCrash(self, inside);
-    const ending: Ending = blame ? { fault: blame } : { again: killed ?? `an input beside it ended the container` };
+  function conclude(inside: LiveAttempt[], { code, message }: ExitVerdict): void {
+    const guilty = failure ?? (killed === undefined ? new FabricError(code, message).toBody() : undefined);
+    const { ending, isShared } = endingOf(inside.length, guilty, killed);
+    if (isShared) events.onCrash(self, inside);
     for (const attempt of inside) attempt.onContainerEnd(ending);
   }
 
-  async function cleanUp(): Promise<void> {
-    try {
-      await channels?.close();
-      await engine.remove(id);
-      await Promise.all(
-        [folders.socketDir, folders.scratchDir].map((folder) => rm(folder, { recursive: true, force: true })),
-      );
-    } catch (err) {
-      // Labels and folder names stay: the next reconcile finds and removes what is left.
-      log.error({ err, container: id }, "a container's traces could not all be removed");
-    }
-  }
-
-  function onReady(message: Extract<ShimMessage, { type: "ready" }>): void {
+  function onReady(message: Ready): void {
     connected = true;
     if (phase === "starting") {
       bootTimer();
@@ -195,12 +180,21 @@ export function createContainer(
     }
     const there = new Set(message.running.map(keyOf));
     const missing = [...running].filter((attempt) => !there.has(keyOf(attempt)));
-    if (missing.length > 0)
-      clock.after(RESEND_MS, () => {
-        for (const attempt of missing)
-          if (running.has(attempt)) attempt.giveBack("its input did not reach the container");
-      });
+    if (message.after && message.after.count > workersEnded) onWorkerEnd(message.after, missing);
+    else if (missing.length > 0) clock.after(RESEND_MS, () => giveBack(missing));
     events.onReady(self, message.running);
+  }
+
+  function giveBack(missing: LiveAttempt[]): void {
+    for (const attempt of missing) if (running.has(attempt)) attempt.giveBack("its input did not reach the container");
+  }
+
+  /** The container goes on with another process. */
+  function onWorkerEnd({ count, code, out_of_memory }: NonNullable<Ready["after"]>, inside: LiveAttempt[]): void {
+    workersEnded = count;
+    const verdict = classifyExit({ code, outOfMemory: out_of_memory });
+    prints.system(`process replaced: ${verdict.message}`);
+    conclude(inside, verdict);
   }
 
   function receive(message: ShimMessage, body: Buffer): void {

@@ -196,3 +196,16 @@ def hoards(in_child: bool = False) -> str:
         return f"had {len(hoard)} blocks"
     child = subprocess.run([sys.executable, "-c", "x = [bytearray(8 << 20) for _ in range(64)]"], check=False)
     return "the child was killed" if child.returncode == -signal.SIGKILL else f"it ended with {child.returncode}"
+
+
+@app.function(max_containers=1, respawn=True, memory=(64, 128))
+@fabric.concurrent(max_inputs=4)
+def sturdy(token: str, seconds: float = 0.0, poison: str | None = None, journal: str | None = None) -> str:
+    """Its container outlives what its inputs do to their process."""
+    with noted(journal, token):
+        time.sleep(seconds)
+        if poison == "exit":
+            os._exit(1)
+        if poison == "hoard":
+            return str(len([bytearray(8 << 20) for _ in range(64)]))
+        return os.environ["FABRIC_CONTAINER"]

@@ -53,3 +53,22 @@ test.each([
     expect(await fabric.ended(after)).toMatchObject({ state: "succeeded", attempts: 1 });
   },
 );
+
+test("an input that ends its process leaves a function that respawns its container: what comes next runs in it at once", async () => {
+  const sent = (name: string, more: object) => ({ token: `sturdy-${name}`, journal: fabric.journal, ...more });
+  const first = await fabric.ended(await fabric.ask("sturdy", sent("first", {})));
+  const alone = await fabric.ended(await fabric.ask("sturdy", sent("alone", { poison: "exit" })));
+  const { container } = first;
+  expect(alone).toMatchObject({ state: "failed", error: { code: "container_crashed" }, attempts: 1, container });
+  const neighbours = await Promise.all(["a", "b"].map((name) => fabric.ask("sturdy", sent(name, { seconds: 0.5 }))));
+  const poison = await fabric.ask("sturdy", sent("poison", { seconds: 0.2, poison: "exit" }));
+  expect(await fabric.ended(poison)).toMatchObject({
+    state: "failed",
+    error: { code: "container_crashed" },
+    container,
+  });
+  for (const id of neighbours)
+    expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", userFaults: 0, container });
+  const after = await fabric.ask("sturdy", sent("after", {}));
+  expect(await fabric.ended(after)).toMatchObject({ state: "succeeded", attempts: 1, container });
+});

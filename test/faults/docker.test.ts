@@ -78,6 +78,12 @@ describe.skipIf(noDocker)(`faults of containers${noDocker ? ` (${noDocker})` : "
     expect((await faults("hoards", {})).body.error).toMatchObject({ code: "out_of_memory", fault: "user" });
   });
 
+  test("too much memory ends the process of a function that respawns, not its container", async () => {
+    const container = (await faults("sturdy", { token: "before" })).body;
+    expect((await faults("sturdy", { token: "hoards", poison: "hoard" })).body.error.code).toBe("out_of_memory");
+    expect((await faults("sturdy", { token: "after" })).body).toBe(container);
+  });
+
   test("a function that ignores signals and exceptions is ended with its container, soon after its timeout", async () => {
     const { status, body } = await faults("stubborn", {});
     expect({ status, code: body.error.code }).toEqual({ status: 500, code: "timed_out" });

@@ -256,6 +256,12 @@ def test_preload_is_a_list_of_modules(given):
     assert fabric.App("a").function(preload=["os.path"])(len).options.spec()["preload"] == ["os.path"]
 
 
+def test_respawn_is_for_functions_that_are_no_gangs():
+    assert fabric.App("a").function(respawn=True)(len).options.spec()["respawn"] is True
+    with pytest.raises(fabric.InvalidError, match="left out beside gang"):
+        fabric.App("a").function(respawn=True, gang=2)(len)
+
+
 def test_gangs_are_plain_functions():
     app = fabric.App("a")
 

@@ -66,6 +66,7 @@ class FunctionOptions:
     gang: int | None = None
     procs: int | str = "auto"
     preload: tuple[str, ...] = ()
+    respawn: bool = False
 
     def __post_init__(self) -> None:
         if self.image is not None and not isinstance(self.image, Image):
@@ -118,6 +119,10 @@ class FunctionOptions:
             raise _wrong("preload", self.preload, 'a list of modules\' names: ["torch", "transformers"]')
         if len(self.preload) > 64:
             raise _wrong("preload", f"{len(self.preload)} names", "64 names at most")
+        if not isinstance(self.respawn, bool):
+            raise _wrong("respawn", self.respawn, "True or False")
+        if self.respawn and self.gang is not None:
+            raise _wrong("respawn", self.respawn, "left out beside gang, whose ranks are forked anew for each attempt")
         if self.min_containers > self.max_containers:
             raise _wrong("min_containers", self.min_containers, f"at most max_containers ({self.max_containers})")
 

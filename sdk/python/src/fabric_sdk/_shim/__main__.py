@@ -40,6 +40,10 @@ class Shim:
         self._code = Code({})
         self._stopping = False
         self._channel: RunnerChannel | None = None
+        #: Of a module that was imported before.
+        self._import_ms = 0.0
+        #: What else `ready` tells.
+        self._more: Header = {}
         self.link = Link(path, lambda: os.path.join(self._scratch, ".fabric", self._streams))
         self.output = Output(self._emit)
         streams = self.link.streams
@@ -74,8 +78,9 @@ class Shim:
         self._executor = executor
         self.output.drain()
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        header = {"type": "ready", "protocol": 1, "language": "python", "version": version}
-        self.link.ready({**header, "import_ms": round((time.perf_counter() - began) * 1000, 3)})
+        header = {"type": "ready", "protocol": 1, "language": "python", "version": version, **self._more}
+        import_ms = self._import_ms + (time.perf_counter() - began) * 1000
+        self.link.ready({**header, "import_ms": round(import_ms, 3)})
         if self._stopping:
             executor.stop()
         executor.run()
@@ -97,12 +102,15 @@ class Shim:
         self._channel = RunnerChannel(self.link, start["scratch"])
         _channel.install(self._channel)
         retryable.install(start["function"].get("retry"))
-        self._code = load(start)
+        self._code = self._load(start)
         if start["slots"] > 1:
             self.output.attribute()
         executor = self._choose(start["function"], start["slots"])
         self._code.enter(getattr(executor, "loop", None))
         return executor
+
+    def _load(self, start: Header) -> Code:
+        return load(start)
 
     def _choose(self, function: Header, slots: int) -> Executor:
         functions, parts = self._code.functions, called(function)

@@ -13,8 +13,6 @@ import select
 import signal
 import socket
 import sys
-import tempfile
-import threading
 import time
 from typing import Any
 
@@ -22,10 +20,9 @@ from . import complaint, rank
 from .frames import PROTOCOL_VERSION, Decoder, Header, ProtocolError, encode
 from .load import Code, load
 from .outcome import clip, trace
+from .parenthood import await_start, hold_output, receive, warn_of_threads
 from .ranks import Ranks
 
-_RECEIVE_BYTES = 256 * 1024
-_CONNECT_DELAY_S = 0.02
 _FOR_EVER = -1
 IMPORT_FAILED = 78
 
@@ -44,17 +41,18 @@ class Gang:
 
     def run(self) -> int:
         """Returns the exit status."""
-        start = self._connect()
+        start = await_start(self._runner, self._path, self._decoder)
         complaint.own_stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
         began = time.perf_counter()
-        self._hold_output()
+        self._own_output = hold_output()
+        rank.open_streams()
         # Read once, by libraries that the module may import.
         os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("FABRIC_RANK_THREADS", "1"))
         try:
             self._code = load(start)
         except BaseException as error:  # also what a module's sys.exit() raises
             return self._not_ready(error)
-        self._warn_of_threads()
+        warn_of_threads("ranks")
         rank.flush_streams()
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         header = {"type": "ready", "protocol": PROTOCOL_VERSION, "language": "python", "version": version}
@@ -68,25 +66,6 @@ class Gang:
         finally:
             self._ranks.kill_all()
         return 0
-
-    def _connect(self) -> Header:
-        while True:
-            try:
-                self._runner.connect(self._path)
-                break
-            except OSError:  # no runner there yet
-                time.sleep(_CONNECT_DELAY_S)
-        while True:
-            for header, _body in self._decoder.feed(self._receive()):
-                if header.get("type") != "start" or header.get("protocol") != PROTOCOL_VERSION:
-                    raise ProtocolError(f"the runner began with {header.get('type')!r}, {header.get('protocol')!r}")
-                return header
-
-    def _receive(self) -> bytes:
-        data = self._runner.recv(_RECEIVE_BYTES)
-        if not data:
-            raise ConnectionError("the runner hung up")
-        return data
 
     def _send(self, frame: bytes) -> None:
         self._runner.sendall(frame)
@@ -113,7 +92,7 @@ class Gang:
             self._ranks.reap()
             self._tell_own_output()
             if self._runner.fileno() in ready:
-                for header, _body in self._decoder.feed(self._receive()):
+                for header, _body in self._decoder.feed(receive(self._runner)):
                     self._on_frame(header, start)
 
     def _on_frame(self, header: Header, start: Header) -> None:
@@ -137,16 +116,6 @@ class Gang:
 
     # what the module itself prints
 
-    def _hold_output(self) -> None:
-        """Nobody could read a pipe while the module is imported; a file takes it."""
-        writer, path = tempfile.mkstemp()
-        self._own_output = open(path, "rb", buffering=0)  # noqa: SIM115 (open for as long as the process lives)
-        os.unlink(path)
-        for fd in (1, 2):
-            os.dup2(writer, fd)
-        os.close(writer)
-        rank.open_streams()
-
     def _tell_own_output(self) -> None:
         while True:
             data = self._own_output.read(64 * 1024)
@@ -162,15 +131,6 @@ class Gang:
         told = {"type": "import_failed", "code": "import_failed", "message": message, "traceback": trace(error)}
         self._send(encode(told))
         return IMPORT_FAILED
-
-    def _warn_of_threads(self) -> None:
-        others = [one.name for one in threading.enumerate() if one is not threading.main_thread()]
-        if others:
-            print(
-                f"fabric: importing the module started threads ({', '.join(others[:5])}), which ranks do not have;"
-                " start them inside the function",
-                file=sys.stderr,
-            )
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ class Ranks:
             _kill(one.pid)
 
     def _ended(self, one: _Rank, code: int) -> None:
-        _kill_group(one.pid)  # data loaders and the like
+        _kill_group(one.pid)  # data loaders and the like; a container's others may be of ranks that still run
         for pipe in one.pipes:
             if pipe.read in self._by_fd:
                 self.pull(pipe.read)
@@ -159,6 +159,13 @@ def oom_kills() -> int:
             continue
         return int(counts.get("oom_kill", 0))
     return 0
+
+
+def kill_leftovers(leader: int) -> None:
+    """What a process that has ended leaves running."""
+    _kill_group(leader)
+    if os.getpid() == 1:
+        _kill_everything()
 
 
 def _kill(pid: int) -> None:
