@@ -28,6 +28,17 @@ it("tries nothing again of what runs at most once", () => {
   expect(outcomes.close()).toMatchObject({ failed: 3, again: [] });
 });
 
+it("tries an input again on fabric's budget that was given up for its storage", () => {
+  const outcomes = collectOutcomes(0, { ...spent, retries: 0 });
+  const away = new FabricError("storage_unavailable", "away").toBody();
+  const ended = line(1, { code: "timed_out" });
+  outcomes.accept(0, Buffer.from(line(0, {}) + ended), 9, "timed_out", away);
+  expect(outcomes.close()).toMatchObject({
+    failed: 1,
+    again: [{ first: 1, count: 1, charge: "platform", delayMs: 0 }],
+  });
+});
+
 describe("frames of outcomes", () => {
   const ok = (index: number): string => `{"index":${index},"result":"${index}"}\n`;
   const bytes = (...lines: string[]): Buffer => Buffer.from(lines.join(""));
