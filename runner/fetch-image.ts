@@ -22,16 +22,20 @@ export interface FetchProgress {
 
 const CHUNK_BYTES = 256 * 1024;
 
-/** False when the bucket does not hold it, or not whole: then it is to be asked for. The engine checks every layer's digest. */
+/**
+ * False when the bucket does not hold it, or not whole: then it is to be asked for. The engine checks every layer's digest.
+ * `all`: also the layers that are here, for an engine that did not take it without them.
+ */
 export async function fetchImage(
   { objects, images }: Deps,
   ref: string,
   onProgress: (progress: FetchProgress) => void,
   signal: AbortSignal,
+  all = false,
 ): Promise<boolean> {
   const index = await readIndex(objects, ref);
   if (!index) return false;
-  const there = layersThere(index, await images.layers());
+  const there = layersThere(index, all ? [] : await images.layers());
   const members = index.members.filter(({ name }) => !there.has(name));
   const progress = { done: 0, total: members.reduce((sum, one) => sum + (one.storedBytes ?? 0), 0) };
   onProgress(progress);

@@ -89,9 +89,11 @@ export function createImages({ state, objects, images, log, onFetched, times = T
   async function obtain(store: ImageStore, ref: string): Promise<void> {
     if (!(await isStillWanted(ref))) return;
     const say = (text: string): void => void coming.set(ref, text);
+    let all = false;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
       try {
-        if (await fetchImage({ objects, images: store }, ref, (progress) => say(fetchingText(progress)), signal)) break;
+        const onProgress = (progress: FetchProgress): void => say(fetchingText(progress));
+        if (await fetchImage({ objects, images: store }, ref, onProgress, signal, all)) break;
         if (!(await ask(ref, say))) return void goneUntil.set(ref, performance.now() + GONE_MS);
         continue;
       } catch (thrown) {
@@ -99,6 +101,7 @@ export function createImages({ state, objects, images, log, onFetched, times = T
         const { code, message } = asFabricError(thrown);
         log.warn({ image: ref, code, error: message }, "an image could not be fetched; it will be tried again");
         say(`${FETCHING}: it failed and will be tried again: ${message}`);
+        all = !isOutage(thrown);
         if (isOutage(thrown)) pauseMs = FIRST_PAUSE_MS;
       }
       await delay(pauseMs, undefined, { signal });

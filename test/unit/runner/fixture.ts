@@ -12,7 +12,9 @@ import tar from "tar-stream";
 import { bullmqQueue } from "../../../core/bullmq-queue.ts";
 import { createCatalog } from "../../../core/catalog.ts";
 import { systemClock } from "../../../core/clock.ts";
+import type { ContainerEngine } from "../../../core/engine.ts";
 import { newId } from "../../../core/ids.ts";
+import type { ImageStore } from "../../../core/image-store.ts";
 import { functionKey, type InvocationRecord, isTerminal, type NewInvocation } from "../../../core/invocation.ts";
 import { createOutbox } from "../../../core/outbox.ts";
 import { followOutcomes } from "../../../core/outcomes.ts";
@@ -42,6 +44,8 @@ export async function startTestRunner(
     cancelGraceMs?: number;
     logLevel?: string;
     logLimit?: LineLimit;
+    /** An image by this digest, which this store has or lacks. */
+    image?: { ref: string; store: ImageStore };
   } = {},
 ) {
   const dataDir = await mkdtemp(join(tmpdir(), "fr-"));
@@ -62,6 +66,7 @@ export async function startTestRunner(
   const { state, queue, registry } = await connect();
   const image = join(dataDir, "image");
   await mkdir(join(image, "bin"), { recursive: true });
+  const ref = settings.image?.ref ?? image;
   const { stdout } = await runCommand("python3", ["-c", "import sys; print(sys.executable)"]);
   await symlink(stdout.trim(), join(image, "bin", "python"));
 
@@ -76,7 +81,7 @@ export async function startTestRunner(
       functionSpecSchema.parse({ name, image: "i", entry: { module: "app", qualname }, ...spec }),
     );
     const images = { i: { python: "3.11", layers: [] } };
-    return (await registry.publish({ app: "t", source: digest, images, functions: list }, { i: image })).manifest;
+    return (await registry.publish({ app: "t", source: digest, images, functions: list }, { i: ref })).manifest;
   };
   let version = (await deploy(source)).version;
 
@@ -86,7 +91,8 @@ export async function startTestRunner(
     ...{ cpuMillis: settings.cpuMillis ?? 64_000, memoryBytes: settings.memoryBytes ?? 2 ** 40, gpus: [] },
   };
   await state.capacity.announce(facts, 600_000);
-  const engine = processEngine({ dataDir });
+  const processes = processEngine({ dataDir });
+  const engine: ContainerEngine = { ...processes, start: (spec) => processes.start({ ...spec, image }) };
 
   async function startRunner(): Promise<Runner> {
     const own = await connect();
@@ -101,6 +107,7 @@ export async function startTestRunner(
         cancelGraceMs: settings.cancelGraceMs ?? 1_000,
         storagePatienceMs: 60_000,
         bucket: "fabric",
+        images: settings.image?.store,
       },
       ...{
         maxSourceBytes: 1e8,
