@@ -237,6 +237,7 @@ function addCheckpoints(root: Command, context: Context): void {
     .command("metrics")
     .description("every row that was reported to a series, with and without a checkpoint")
     .argument("<series>")
+    .option("--rank <rank>", "rows of this rank of a gang, or of 'all', where they are kept (metrics_per_rank)")
     .action(async (series, o) => (await import("./commands/checkpoint-metrics.ts")).metrics(series, o, context));
   checkpoint
     .command("pull")

@@ -18,7 +18,12 @@ export const checkpointCalls = (api: Http) => ({
     api.json<{ step: number }>("DELETE", `/v1/checkpoints/${part(series)}/${part(step)}`),
   checkpoint: (series: string, step: string) =>
     api.json<CheckpointManifest>("GET", `/v1/checkpoints/${part(series)}/${part(step)}`),
-  checkpointMetrics: (series: string) => api.lines<MetricsRow>("GET", `/v1/checkpoints/${part(series)}/metrics`),
+  /** Rank 0's rows; those of another `rank`, or of "all", where they are kept. */
+  checkpointMetrics: (series: string, rank?: string) =>
+    api.lines<MetricsRow>(
+      "GET",
+      `/v1/checkpoints/${part(series)}/metrics${rank === undefined ? "" : `?rank=${encodeURIComponent(rank)}`}`,
+    ),
   /** Byte positions as in HTTP: both inclusive. */
   checkpointFile: (
     series: string,

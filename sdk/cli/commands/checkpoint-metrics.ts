@@ -7,21 +7,26 @@ import { type Context, UsageError } from "../context.ts";
 import { plot } from "../plot.ts";
 import { moment, table } from "../table.ts";
 
-export async function metrics(series: string, options: { json?: boolean }, { terminal, client }: Context) {
-  const rows = await all(client(), series);
+export async function metrics(
+  series: string,
+  options: { json?: boolean; rank?: string },
+  { terminal, client }: Context,
+): Promise<void> {
+  const rows = await all(client(), series, options.rank);
   if (options.json) return terminal.json({ series, rows });
   const names = [...new Set(rows.flatMap((row) => Object.keys(row.metrics)))];
   const shown = rows.map((row) => ({
     ...row.metrics,
     ...{ step: row.step, at: moment(row.at), saved: row.checkpoint ? "yes" : "-" },
+    ...(options.rank === undefined ? {} : { rank: row.rank }),
   }));
-  const own = ["step", "at", "saved"];
+  const own = ["step", ...(options.rank === undefined ? [] : ["rank"]), "at", "saved"];
   for (const line of table(shown, [...own, ...names.filter((name) => !own.includes(name))])) terminal.out(line);
 }
 
-async function all(client: Client, series: string): Promise<MetricsRow[]> {
+async function all(client: Client, series: string, rank?: string): Promise<MetricsRow[]> {
   const rows: MetricsRow[] = [];
-  for await (const row of client.checkpointMetrics(series)) rows.push(row);
+  for await (const row of client.checkpointMetrics(series, rank)) rows.push(row);
   return rows;
 }
 

@@ -413,6 +413,9 @@ it("shows a series' metrics as a table and as curves, and where a checkpoint com
   expect(metrics.split("\n")[0]).toMatch(/^STEP +AT +SAVED +LOSS$/);
   expect(metrics).toMatch(/\n1 .* - +0\.5\n/);
   expect(JSON.parse((await fabric(["checkpoint", "metrics", "s", "--json"])).stdout).rows).toHaveLength(3);
+  answers["GET /v1/checkpoints/s/metrics?rank=all"] = lines({ rank: 0, ...row(0) }, { rank: 3, ...row(0) });
+  const ofAll = (await fabric(["checkpoint", "metrics", "s", "--rank", "all"])).stdout;
+  expect(ofAll).toMatch(/^STEP +RANK +AT +SAVED +LOSS\n0 +0 .*\n0 +3 /);
   const shown = (await fabric(["checkpoint", "show", "s:best", "--plot"])).stdout;
   expect(shown).toMatch(/function +a\/f\n.*version +3\n.*attempt +2\n.*arguments +{"args":\[3\]}\n.*from +base:9\n/);
   expect(shown).toMatch(/\nloss\n +1 ┤[\u2801-\u28ff]/);
