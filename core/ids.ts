@@ -5,7 +5,17 @@ const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford's base 32, as 
 
 export type IdPrefix = "inv" | "con" | "gng" | "run" | "tok" | "gwy" | "nod" | "fab" | "seg" | "upl";
 
-export function newId(prefix: IdPrefix, nowMs = Date.now(), random: Uint8Array = randomBytes(16)): string {
+/** Asking the system for so few bytes at a time costs more than all the rest of an id. */
+let pool = Buffer.alloc(0);
+
+function nextRandom(): Uint8Array {
+  if (pool.length === 0) pool = randomBytes(4096);
+  const random = pool.subarray(0, 16);
+  pool = pool.subarray(16);
+  return random;
+}
+
+export function newId(prefix: IdPrefix, nowMs = Date.now(), random: Uint8Array = nextRandom()): string {
   let time = "";
   for (let rest = nowMs, i = 0; i < 10; i++, rest = Math.floor(rest / 32)) time = ALPHABET[rest % 32] + time;
   let rest = "";

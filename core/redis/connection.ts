@@ -5,6 +5,7 @@ import { Redis, type RedisOptions, ReplyError } from "ioredis";
 import { coalesceWrites } from "../coalesce.ts";
 import { FabricError } from "../errors.ts";
 import { ROOT } from "../root.ts";
+import { pack } from "./pack.ts";
 import { together } from "./together.ts";
 
 const LUA = `${ROOT}/core/redis/lua/`;
@@ -50,8 +51,7 @@ export function commandsOn(redis: Redis): Commands {
     if (!file.endsWith(".lua")) continue;
     const name = file.slice(0, -4);
     const script = readFileSync(LUA + file, "utf8");
-    redis.defineCommand(scriptName(name), { lua: `${lib}\n${script}` });
-    if (TOGETHER.has(name)) redis.defineCommand(scriptName(`${name}-each`), { lua: `${lib}\n${forEach(script)}` });
+    redis.defineCommand(scriptName(name), { lua: `${lib}\n${TOGETHER.has(name) ? forEach(script) : script}` });
   }
   const scripts = redis as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
   const send: Commands["run"] = (name, keys, args) =>
@@ -71,11 +71,7 @@ interface Step {
 /** One script call for several steps: each is a step of its own, and fails on its own. */
 const sentTogether = (name: string, send: Commands["run"]) =>
   together(async (steps: Step[]): Promise<Promise<unknown>[]> => {
-    const [one] = steps;
-    if (steps.length === 1) return [send(name, one!.keys, one!.args)];
-    const keys = steps.flatMap((step) => step.keys);
-    const args = steps.flatMap((step) => [step.keys.length, step.args.length, ...step.args]);
-    const answers = (await send(`${name}-each`, keys, args)) as unknown[];
+    const answers = (await send(name, [], [pack(steps.map(({ keys, args }) => [keys, args]))])) as unknown[];
     return answers.map((answer) =>
       safely(async () => {
         if (answer instanceof Error) throw answer;
@@ -84,20 +80,16 @@ const sentTogether = (name: string, send: Commands["run"]) =>
     );
   });
 
-/** Runs a script for each of several steps. ARGV: of each step the number of its keys and arguments, and its arguments. */
+/** Runs a script for each of several steps. ARGV: 1 their keys and arguments, packed. */
 const forEach = (script: string): string => `
 local function step(KEYS, ARGV)
 ${script}
 end
-local answers, key, at = {}, 0, 0
-while at < #ARGV do
-  local keys, args = {}, {}
-  for i = 1, tonumber(ARGV[at + 1]) do keys[i] = KEYS[key + i] end
-  for i = 1, tonumber(ARGV[at + 2]) do args[i] = ARGV[at + 2 + i] end
-  local well, answer = pcall(step, keys, args)
+local answers = {}
+for i, one in ipairs(cmsgpack.unpack(ARGV[1])) do
+  local well, answer = pcall(step, one[1], one[2])
   if not well then answer = redis.error_reply(type(answer) == 'table' and answer.err or answer) end
-  answers[#answers + 1] = answer or false
-  key, at = key + #keys, at + 2 + #args
+  answers[i] = answer or false
 end
 return answers
 `;

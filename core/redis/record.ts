@@ -1,16 +1,8 @@
 /** A record as Redis holds it (a flat hash) and as the rest of fabric sees it. */
 
 import type { Encoding } from "../encoding.ts";
-import type {
-  Caller,
-  InvocationRecord,
-  InvocationState,
-  NewInvocation,
-  Outcome,
-  ResultRef,
-  Trigger,
-} from "../invocation.ts";
-import type { MapCounts } from "../map.ts";
+import type { Caller, InvocationRecord, NewInvocation, Outcome, ResultRef } from "../invocation.ts";
+import type { MapCounts, SliceFacts } from "../map.ts";
 
 type Fields = (string | number | Buffer)[];
 
@@ -61,97 +53,64 @@ export function plainFields(facts: Record<string, string | number | undefined>):
   return Object.entries(facts).flatMap(([name, value]) => (value === undefined ? [] : [name, value]));
 }
 
+type Parts = Partial<Record<string, Buffer>>;
+type Read = (value: Buffer) => unknown;
+const text: Read = (value) => value.toString();
+const number: Read = (value) => Number(value.toString("latin1"));
+const json: Read = (value) => JSON.parse(value.toString());
+const bytes: Read = (value) => value;
+const set: Read = () => true;
+const yes: Read = (value) => value.toString() === "1";
+
+const same = (read: Read, ...names: (keyof InvocationRecord)[]): [string, [keyof InvocationRecord, Read]][] =>
+  names.map((name) => [name, [name, read]]);
+
+/** How a field is read, and what it is in the record; those that make up a larger part of it are not here. */
+const FIELDS = new Map<string, [keyof InvocationRecord, Read]>([
+  ...same(text, "app", "fn", "method", "variant", "version", "encoding", "key", "rate", "inputFrom", "redrivenFrom"),
+  ...same(text, "redrivenAs", "state", "runner", "node", "container", "reason", "series", "webhook", "trigger"),
+  ...same(number, "timeoutMs", "retries", "maxQueueMs", "priority", "keyLimit", "expiresAt", "generation", "attempts"),
+  ...same(number, "userFaults", "platformFaults", "createdAt", "dueAt", "claimedAt", "startedAt", "endedAt"),
+  ...same(number, "finishedAt", "bootMs", "enterMs", "tick"),
+  ...same(json, "backoff", "error", "delivery", "history"),
+  ...same(bytes, "input", "exception"),
+  ...same(set, "acceptPickle", "atMostOnce", "cancelRequested"),
+  ["parked", ["isParked", set]],
+  ["calls", ["hasCalls", set]],
+  ["startsOver", ["startsOver", yes]],
+  ["awaits", ["awaits", (value) => text(value) || undefined]],
+  ["ttl", ["ttlSeconds", number]],
+]);
+
 /** HGETALL's flat reply; `undefined` for a record that does not exist. */
 export function parseRecord(id: string, flat: Buffer[] | null | undefined): InvocationRecord | undefined {
   if (!flat || flat.length === 0) return undefined;
-  const raw: Record<string, Buffer> = {};
-  for (let i = 0; i < flat.length; i += 2) raw[flat[i]!.toString("latin1")] = flat[i + 1]!;
-  const text = (name: string): string | undefined => raw[name]?.toString();
-  const number = (name: string): number | undefined => (raw[name] ? Number(raw[name]) : undefined);
-  const error = text("error");
-  const backoff = text("backoff");
-  const delivery = text("delivery");
-  const dot = id.indexOf(".");
-  return {
+  const read: Record<string, unknown> = {
     id,
-    app: text("app")!,
-    fn: text("fn")!,
-    method: text("method"),
-    variant: text("variant"),
-    version: text("version")!,
-    encoding: text("encoding") as Encoding,
-    acceptPickle: "acceptPickle" in raw,
-    timeoutMs: number("timeoutMs")!,
-    retries: number("retries")!,
-    backoff: backoff === undefined ? undefined : JSON.parse(backoff),
-    atMostOnce: "atMostOnce" in raw,
-    maxQueueMs: number("maxQueueMs"),
-    priority: number("priority"),
-    key: text("key"),
-    keyLimit: number("keyLimit"),
-    rate: text("rate"),
-    isParked: "parked" in raw,
-    expiresAt: number("expiresAt"),
-    inputFrom: text("inputFrom"),
-    redrivenFrom: text("redrivenFrom"),
-    redrivenAs: text("redrivenAs"),
-    state: text("state") as InvocationState,
-    generation: number("generation")!,
-    attempts: number("attempts") ?? 0,
-    userFaults: number("userFaults") ?? 0,
-    platformFaults: number("platformFaults") ?? 0,
-    cancelRequested: "cancelRequested" in raw,
-    hasCalls: "calls" in raw,
-    createdAt: number("createdAt")!,
-    dueAt: number("dueAt"),
-    claimedAt: number("claimedAt"),
-    startedAt: number("startedAt"),
-    endedAt: number("endedAt"),
-    finishedAt: number("finishedAt"),
-    bootMs: number("bootMs"),
-    enterMs: number("enterMs"),
-    input: raw.input,
-    caller: parseCaller(text),
-    runner: text("runner"),
-    node: text("node"),
-    container: text("container"),
-    reason: text("reason"),
-    awaits: text("awaits") || undefined,
-    series: text("series"),
-    startsOver: text("startsOver") === "1",
-    result: parseResult(raw),
-    error: error === undefined ? undefined : JSON.parse(error),
-    exception: raw.exception,
-    ttlSeconds: number("ttl"),
-    webhook: text("webhook"),
-    delivery: delivery === undefined ? undefined : JSON.parse(delivery),
-    history: raw.history && JSON.parse(raw.history.toString()),
-    trigger: text("trigger") as Trigger | undefined,
-    tick: number("tick"),
-    ...(raw.total ? { map: parseCounts(raw) } : {}),
-    ...(dot < 0
-      ? {}
-      : {
-          slice: {
-            map: id.slice(0, dot),
-            first: number("first")!,
-            count: number("count")!,
-            page: number("page")!,
-            solo: "solo" in raw,
-          },
-        }),
+    acceptPickle: false,
+    atMostOnce: false,
+    isParked: false,
+    attempts: 0,
+    userFaults: 0,
+    platformFaults: 0,
+    cancelRequested: false,
+    hasCalls: false,
+    startsOver: false,
   };
-}
-
-function parseCounts(raw: Record<string, Buffer>): MapCounts {
-  const number = (name: string): number => Number(raw[name]);
-  return {
-    total: number("total"),
-    sealed: "sealed" in raw,
-    done: number("done"),
-    failed: number("failed"),
-    inlineBytes: number("inlineBytes"),
-  };
+  const parts: Parts = {};
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i]!.toString("latin1");
+    const field = FIELDS.get(name);
+    if (field) read[field[0]] = field[1](flat[i + 1]!);
+    else parts[name] = flat[i + 1]!;
+  }
+  const record = read as unknown as InvocationRecord;
+  if (parts.parent) record.caller = parseCaller(parts);
+  if (parts.resultEncoding) record.result = parseResult(parts);
+  if (parts.total) record.map = parseCounts(parts);
+  const dot = id.indexOf(".");
+  if (dot >= 0) record.slice = parseSlice(id.slice(0, dot), parts);
+  return record;
 }
 
 /** `<id> ` and the record as `packed` in lua/lib writes it. */
@@ -160,12 +119,31 @@ export function parsePacked(message: Buffer): InvocationRecord {
   return parseRecord(message.toString("latin1", 0, space), unpackList(message, space + 1))!;
 }
 
-function parseCaller(text: (name: string) => string | undefined): Caller | undefined {
-  const id = text("parent");
-  if (id === undefined) return undefined;
-  const [generation, depth] = [Number(text("parentGeneration")), Number(text("depth"))];
-  return { id, generation, root: text("root")!, depth, awaited: text("awaited") === "1" };
+function parseCaller({ parent, parentGeneration, root, depth, awaited }: Parts): Caller {
+  return {
+    id: `${parent}`,
+    generation: Number(parentGeneration),
+    root: `${root}`,
+    depth: Number(depth),
+    awaited: `${awaited}` === "1",
+  };
 }
+
+const parseCounts = ({ total, sealed, done, failed, inlineBytes }: Parts): MapCounts => ({
+  total: Number(total),
+  sealed: sealed !== undefined,
+  done: Number(done),
+  failed: Number(failed),
+  inlineBytes: Number(inlineBytes),
+});
+
+const parseSlice = (map: string, { first, count, page, solo }: Parts): SliceFacts => ({
+  map,
+  first: Number(first),
+  count: Number(count),
+  page: Number(page),
+  solo: solo !== undefined,
+});
 
 /** A MessagePack list of strings. */
 function unpackList(bytes: Buffer, start: number): Buffer[] {
@@ -187,12 +165,11 @@ const LIST_HEAD: Record<number, number> = { 220: 3, 221: 5 };
 /** Bytes that tell the length of a long string. */
 const STRING_WIDTH: Record<number, number> = { 217: 1, 218: 2, 219: 4 };
 
-function parseResult(raw: Record<string, Buffer>): ResultRef | undefined {
-  if (!raw.resultEncoding) return undefined;
+function parseResult({ resultEncoding, resultSize, result, resultKey }: Parts): ResultRef {
   return {
-    encoding: raw.resultEncoding.toString() as Encoding,
-    size: Number(raw.resultSize),
-    inline: raw.result,
-    key: raw.resultKey?.toString(),
+    encoding: `${resultEncoding}` as Encoding,
+    size: Number(resultSize),
+    inline: result,
+    key: resultKey?.toString(),
   };
 }

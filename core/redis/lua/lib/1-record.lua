@@ -18,17 +18,21 @@ local function owns(record, generation)
   return facts[1] == 'running' and facts[2] == generation
 end
 
--- The whole record as one string, names and values in a MessagePack list. Not what a waiter has no use for.
-local function packed(record)
-  local flat = redis.call('HGETALL', record)
-  local kept = {}
+-- What a waiter has no use for.
+local UNTOLD = {input = true, exception = true, history = true, waiters = true, claim = true, parked = true}
+
+-- The record by its fields' names, and as one string: names and values in a MessagePack list, without what nobody is told.
+local function read_to_tell(record)
+  local flat, facts, told, n = redis.call('HGETALL', record), {}, {}, 0
   for i = 1, #flat, 2 do
-    if flat[i] ~= 'input' and flat[i] ~= 'exception' and flat[i] ~= 'history' then
-      kept[#kept + 1] = flat[i]
-      kept[#kept + 1] = flat[i + 1]
+    local name, value = flat[i], flat[i + 1]
+    facts[name] = value
+    if not UNTOLD[name] then
+      told[n + 1], told[n + 2] = name, value
+      n = n + 2
     end
   end
-  return cmsgpack.pack(kept)
+  return facts, told
 end
 
 -- `followed` is the field of that name: the channel of those who read the events of an invocation, if anybody does.

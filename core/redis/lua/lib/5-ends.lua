@@ -75,33 +75,34 @@ function close(record, id, state, now, ttl, done_channel, fields)
   end
   redis.call('HSET', record, 'state', state, 'finishedAt', now, unpack(fields))
   redis.call('HDEL', record, 'reason')
-  local facts = redis.call('HMGET', record, 'waiters', 'followed', 'yielded', 'webhook', 'ttl', 'inBucket', 'resultKey', 'parent', 'calls', 'inputFrom', 'keyLimit', 'quota', 'total')
-  if facts[11] then free_key(record, id) end
+  local facts, told = read_to_tell(record)
+  if facts.keyLimit then free_key(record, id) end
   -- A map's inputs have left one by one.
-  if facts[12] and not facts[13] then leave_quota(record, id, facts[12], 1) end
-  ttl = tonumber(facts[5] or ttl)
+  if facts.quota and not facts.total then leave_quota(record, id, facts.quota, 1) end
+  ttl = tonumber(facts.ttl or ttl)
   if state == 'failed' then list_failed(record, id, now, ttl) end
-  if facts[4] then
+  if facts.webhook then
     -- As long as it may take to deliver.
     ttl = math.max(ttl, 8 * 3600)
     redis.call('ZADD', beside(record, id, 'webhooks'), now, id)
     redis.call('PUBLISH', beside(record, id, 'webhooks'), '')
   end
   redis.call('EXPIRE', record, ttl)
-  if facts[3] or facts[6] or facts[7] then redis.call('ZADD', beside(record, id, 'expiring'), now + ttl * 1000, id) end
-  if facts[10] then redis.call('ZADD', beside(record, id, 'expiring'), now + ttl * 1000, facts[10]) end
-  if facts[3] then
+  local gone = now + ttl * 1000
+  if facts.yielded or facts.inBucket or facts.resultKey then redis.call('ZADD', beside(record, id, 'expiring'), gone, id) end
+  if facts.inputFrom then redis.call('ZADD', beside(record, id, 'expiring'), gone, facts.inputFrom) end
+  if facts.yielded then
     redis.call('EXPIRE', record .. ':tail', ttl)
     redis.call('EXPIRE', record .. ':segments', ttl)
   end
-  if facts[8] then redis.call('SREM', record_of(record, id, invocation_of(facts[8])) .. ':live', id) end
-  if facts[9] then
+  if facts.parent then redis.call('SREM', record_of(record, id, invocation_of(facts.parent)) .. ':live', id) end
+  if facts.calls then
     redis.call('EXPIRE', record .. ':calls', ttl)
     redis.call('EXPIRE', record .. ':live', ttl)
   end
-  tell_followers(facts[2])
-  if facts[1] then
-    local message = id .. ' ' .. packed(record)
-    for waiter in string.gmatch(facts[1], '%S+') do redis.call('PUBLISH', done_channel .. waiter, message) end
+  tell_followers(facts.followed)
+  if facts.waiters then
+    local message = id .. ' ' .. cmsgpack.pack(told)
+    for waiter in string.gmatch(facts.waiters, '%S+') do redis.call('PUBLISH', done_channel .. waiter, message) end
   end
 end

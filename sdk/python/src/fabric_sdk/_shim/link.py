@@ -216,14 +216,16 @@ class Link:
 
     def _receive(self, connection: socket.socket) -> bool:
         decoder = Decoder()
-        receive = connection.recv
+        # Room made once: the system would map and unmap so much of it at each call.
+        room = memoryview(bytearray(_RECEIVE_BYTES))
+        receive = connection.recv_into
         handlers = self.handlers
         started = False
         while True:
-            chunk = receive(_RECEIVE_BYTES)
-            if not chunk:
+            count = receive(room)
+            if not count:
                 return started
-            for header, body in decoder.feed(chunk):
+            for header, body in decoder.feed(room[:count].tobytes()):
                 kind = header.get("type")
                 handler = handlers.get(kind) if isinstance(kind, str) else None
                 if handler is not None:
