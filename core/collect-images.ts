@@ -51,6 +51,9 @@ export async function collectImages(deps: CollectImagesDeps, keepMs: number): Pr
   const removed: string[] = [];
   const refs = kept.map(({ ref }) => ref);
   for (const ref of await unneeded(deps, refs, keepMs)) {
+    const [ageMs] = await deps.state.images.unneededMs([ref]);
+    // Deployed again while all versions were looked at.
+    if (ageMs! < keepMs) continue;
     if (await deps.shelf.remove(ref)) removed.push(ref);
     else await deps.state.images.need([ref]);
   }

@@ -160,6 +160,8 @@ it("adds nodes up; something is missing only where it is missing everywhere", ()
   expect(all).toMatchObject({ slots: 6, busy: 5, callsPerSecond: 10, missing: undefined });
   expect(all.runMs).toBeCloseTo(110, 0);
   expect(sumLoads([load({ missing: "no cpu" }), load({ missing: "no gpu" })]).missing).toBe("no cpu");
+  const fetching = "fetching the image, 1 of 2 MB";
+  expect(sumLoads([load({ missing: "no cpu" }), load({ missing: fetching })]).missing).toBe(fetching);
 });
 
 it.each([
