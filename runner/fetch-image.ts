@@ -4,7 +4,7 @@ import { json } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { pack } from "tar-stream";
-import { FabricError } from "../core/errors.ts";
+import { FabricError, fail } from "../core/errors.ts";
 import { type ImageIndex, imageIndexKey, imageIndexSchema, layerKey, layersThere } from "../core/image-index.ts";
 import type { ImageStore } from "../core/image-store.ts";
 import type { ObjectStore } from "../core/object-store.ts";
@@ -44,9 +44,15 @@ export async function fetchImage(
     onProgress(progress);
   };
   const damaged = await loadMembers({ objects, images }, members, onBytes, signal);
-  if (!damaged && (await images.find(ref))) return true;
+  if (damaged === undefined) {
+    if (await images.find(ref)) return true;
+    fail(
+      "image_missing",
+      `Docker took the image in under another id than ${ref}: all nodes need one kind of image store.`,
+    );
+  }
   // Without its index the image counts as absent: a gateway that has it brings anew what is missing.
-  if (damaged) await objects.delete(layerKey(damaged));
+  await objects.delete(layerKey(damaged));
   await objects.delete(imageIndexKey(ref));
   return false;
 }

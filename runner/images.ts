@@ -41,6 +41,8 @@ const TIMES = {
 };
 /** For so long nobody is asked again for what is nowhere. */
 const GONE_MS = 30_000;
+/** And for so long nothing is tried that cannot be. */
+const IMPOSSIBLE_MS = 600_000;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 30_000;
 
@@ -99,6 +101,10 @@ export function createImages({ state, objects, images, log, onFetched, times = T
       } catch (thrown) {
         signal.throwIfAborted();
         const { code, message } = asFabricError(thrown);
+        if (code === "image_missing") {
+          log.error({ image: ref, error: message }, "an image cannot be had on this node");
+          return void goneUntil.set(ref, performance.now() + IMPOSSIBLE_MS);
+        }
         log.warn({ image: ref, code, error: message }, "an image could not be fetched; it will be tried again");
         say(`${FETCHING}: it failed and will be tried again: ${message}`);
         all = !isOutage(thrown);
