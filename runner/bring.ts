@@ -8,7 +8,7 @@ import { steady } from "./steady.ts";
 
 export interface BringDeps {
   objects: ObjectStore;
-  link: ContainerLink;
+  link: Pick<ContainerLink, "send" | "streams" | "far">;
   log: Log;
   patience: Patience;
 }
@@ -20,8 +20,30 @@ export interface Wanted {
   key: string;
 }
 
-/** `begin` starts the streams, once the reply that names them is sent; nothing without a connection. */
-export function bring({ objects, link, log, patience }: BringDeps, wanted: readonly Wanted[]) {
+/** Streams that are open; `begin` starts them, once the reply that names them is sent. */
+export interface Bringing {
+  files: { path: string; size: number; stream: number }[];
+  begin(): void;
+}
+
+/** Nothing without a connection. */
+export async function bring(deps: BringDeps, wanted: readonly Wanted[]): Promise<Bringing | undefined> {
+  const { far } = deps.link;
+  if (!far) return bringHere(deps, wanted);
+  const opened = await far.ask("bring", { wanted: [...wanted] });
+  if (!opened) return undefined;
+  const begin = (): void =>
+    void far
+      .ask("begin", { number: opened.number })
+      .catch((err: unknown) => deps.log.warn({ err }, "files could not be brought to another node's rank"));
+  return { files: opened.files, begin };
+}
+
+/** From this node. */
+export function bringHere(
+  { objects, link, log, patience }: BringDeps,
+  wanted: readonly Wanted[],
+): Bringing | undefined {
   const streams = link.streams();
   if (!streams) return undefined;
   const files = wanted.map(({ path, size }) => ({ path, size, stream: streams.reserve() }));

@@ -1,7 +1,7 @@
 /** Brings a file of a checkpoint into the bucket: one that has not changed by a copy inside it, any other from scratch. */
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
-import { Transform } from "node:stream";
+import { addAbortSignal, Transform } from "node:stream";
 import { type CheckpointFile, type CheckpointManifest, checkpointPrefix } from "../core/checkpoint.ts";
 import { fail } from "../core/errors.ts";
 import type { ObjectStore } from "../core/object-store.ts";
@@ -21,13 +21,14 @@ export async function saveFile(
   path: string,
   prefix: string,
   before: Saved | undefined,
+  signal?: AbortSignal,
 ): Promise<{ file: CheckpointFile; sample: string }> {
   const { size } = await handle.stat();
   const sample = await sampleOf(handle, size);
   const same = before && (await unchanged(handle, path, size, sample, before));
   const file =
     (same && (await copy(objects, before.manifest, same, path, prefix))) ??
-    (await upload(objects, handle, path, size, prefix));
+    (await upload(objects, handle, path, size, prefix, signal));
   return { file, sample };
 }
 
@@ -87,6 +88,7 @@ async function upload(
   path: string,
   size: number,
   prefix: string,
+  signal: AbortSignal | undefined,
 ): Promise<CheckpointFile> {
   const hash = createHash("sha256");
   let seen = 0;
@@ -99,6 +101,7 @@ async function upload(
   });
   const source = handle.createReadStream({ autoClose: false, start: 0, end: Math.max(0, size - 1) });
   source.on("error", (error) => measured.destroy(error));
+  if (signal) addAbortSignal(signal, source);
   const body = size === 0 ? Buffer.alloc(0) : source.pipe(measured);
   const key = `${prefix}${path}`;
   const { created } = Buffer.isBuffer(body)

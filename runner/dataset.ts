@@ -43,6 +43,6 @@ export async function openDataset(deps: BringDeps, url: string, bucket: string) 
   const { key } = datasetKey(url, bucket);
   const file = await deps.patience.lasting(() => deps.objects.head(key));
   if (!file) fail("dataset_unreadable", `there is no file ${url}`);
-  const brought = bring(deps, [{ path: key.slice(key.lastIndexOf("/") + 1), size: file.size, key }]);
+  const brought = await bring(deps, [{ path: key.slice(key.lastIndexOf("/") + 1), size: file.size, key }]);
   return brought ? { answer: { files: brought.files }, begin: brought.begin } : null;
 }

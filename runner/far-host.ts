@@ -11,7 +11,9 @@ import type {
 } from "./container-contract.ts";
 import type { ContainerPlan } from "./container-plan.ts";
 import type { Far, FarAsks, HostPlan, ToHost, ToLead } from "./far-message.ts";
+import { createFarSaver } from "./far-saver.ts";
 import type { Link, Session } from "./link.ts";
+import type { Saver } from "./save-parts.ts";
 import { createStreams, FAR_STREAMS, type StreamFrame, type Streams } from "./streams.ts";
 
 export interface FarHost {
@@ -77,9 +79,10 @@ export function createFarHost(link: Link, gang: string, node: string, onLeaving:
     return true;
   };
 
-  const farOf = (container: string, local: number): Far => ({
-    ask<What extends keyof FarAsks>(what: What, details: FarAsks[What]["details"], signal?: AbortSignal) {
-      return new Promise<FarAsks[What]["answer"]>((resolve, reject) => {
+  const askOf =
+    (container: string, local: number): Far["ask"] =>
+    <What extends keyof FarAsks>(what: What, details: FarAsks[What]["details"], signal?: AbortSignal) =>
+      new Promise<FarAsks[What]["answer"]>((resolve, reject) => {
         const ask = ++asks;
         const message = { type: "ask", ask, container, local, what } as const;
         if (!tell(message, Buffer.from(JSON.stringify(details))))
@@ -88,8 +91,8 @@ export function createFarHost(link: Link, gang: string, node: string, onLeaving:
         // It is answered all the same, once it has stopped.
         signal?.addEventListener("abort", () => void tell({ type: "stop_asking", ask }), { once: true });
       });
-    },
-  });
+  /** One for the node: it does not matter which of its containers is asked. */
+  let saver: Saver | undefined;
 
   function removed(container: string): void {
     members.delete(container);
@@ -99,6 +102,8 @@ export function createFarHost(link: Link, gang: string, node: string, onLeaving:
   return {
     add(plan, life, ofGang) {
       const container = plan.id;
+      saver ??= createFarSaver(askOf(container, 0));
+      const nodeSaver = saver;
       let phase: ContainerPhase = "booked";
       let sockets: string[] = [];
       let markEnded = (): void => {};
@@ -109,7 +114,8 @@ export function createFarHost(link: Link, gang: string, node: string, onLeaving:
         let streams: Streams | undefined;
         const send = (header: ToShim, body?: Buffer): boolean =>
           phase !== "ended" && tell({ type: "rank", container, local, header }, body);
-        const channel: RankChannel = { send, streams: () => streams, far: farOf(container, local) };
+        const ask = askOf(container, local);
+        const channel: RankChannel = { send, streams: () => streams, far: { ask, saver: nodeSaver } };
         return {
           channel,
           onMessage(message: Extract<ToLead, { type: "rank" }>["message"], body: Buffer): void {

@@ -1,10 +1,12 @@
 /** What the runners of a gang on several nodes tell each other: `ToHost` the lead, `ToLead` the runner of another node. */
 import type { ErrorBody } from "../core/errors.ts";
 import type { ToShim } from "../core/protocol.ts";
+import type { Bringing, Wanted as Brought } from "./bring.ts";
 import type { ShimMessage } from "./channel.ts";
 import type { ExitVerdict } from "./classify-exit.ts";
 import type { Printer, StartFailure } from "./container-contract.ts";
 import type { Member } from "./container-plan.ts";
+import type { Part, SavedHere, Saver } from "./save-parts.ts";
 import type { StreamFrame } from "./streams.ts";
 
 /** Its first message: the containers that the runner is to start. */
@@ -44,7 +46,22 @@ export type ToLead =
 export interface FarAsks {
   /** Brings an object as the rank's input. */
   input: { details: { frame: Extract<ToShim, { type: "input" }>; key: string }; answer: null };
+  /** Opens streams to the rank for objects, which begin with "begin". */
+  bring: { details: { wanted: Brought[] }; answer: { number: number; files: Bringing["files"] } | null };
+  begin: { details: { number: number }; answer: null };
+  list: { details: FarPart; answer: string[] };
+  /** "before": the series' latest checkpoint. Each part with what is to be saved of it, and what is only to be compared. */
+  save: {
+    details: {
+      prefix: string;
+      before?: { series: string; step: number };
+      parts: (FarPart & { own: string[]; shared: string[] })[];
+    };
+    answer: SavedHere;
+  };
 }
+
+export type FarPart = Omit<Part, "saver">;
 
 /** The same, as the lead asks it of one rank. */
 export interface Far {
@@ -53,4 +70,6 @@ export interface Far {
     details: FarAsks[What]["details"],
     signal?: AbortSignal,
   ): Promise<FarAsks[What]["answer"]>;
+  /** Of all ranks on that node. */
+  saver: Saver;
 }

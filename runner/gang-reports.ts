@@ -7,11 +7,14 @@ import type { Operation } from "../core/operation.ts";
 import type { CheckpointWriter, Stored } from "./checkpoint.ts";
 import type { Part } from "./save-parts.ts";
 
+/** Where a rank's files are. */
+type Home = Pick<Part, "scratch" | "saver">;
+
 type Report = Extract<Operation, { op: "report" }>;
 
 export interface GangReports {
   /** The same `request` of a rank again is the same report. */
-  report(rank: number, report: Report, request: number, scratch: string): Promise<Stored>;
+  report(rank: number, report: Report, request: number, home: Home): Promise<Stored>;
   /** The rank's function has returned. */
   returned(rank: number): void;
 }
@@ -20,7 +23,7 @@ const ASKED_KEPT = 8;
 
 interface Round {
   number: number;
-  handed: Map<number, { report: Report; scratch: string }>;
+  handed: Map<number, { report: Report; home: Home }>;
   stored: Promise<Stored>;
   resolve(stored: Stored): void;
   reject(error: FabricError): void;
@@ -58,8 +61,8 @@ export function createGangReports(writer: Pick<CheckpointWriter, "report">, worl
       const ranks = [...round.handed.keys()].sort((a, b) => a - b);
       const { report } = round.handed.get(0)!;
       const parts = ranks.flatMap((rank): Part[] => {
-        const { report: own, scratch } = round.handed.get(rank)!;
-        return own.directory === undefined ? [] : [{ rank, scratch, directory: own.directory }];
+        const { report: own, home } = round.handed.get(rank)!;
+        return own.directory === undefined ? [] : [{ rank, ...home, directory: own.directory }];
       });
       const differs = ranks.find((rank) => round.handed.get(rank)!.report.step !== report.step);
       if (differs !== undefined)
@@ -75,7 +78,7 @@ export function createGangReports(writer: Pick<CheckpointWriter, "report">, worl
   }
 
   return {
-    report(rank, report, request, scratch) {
+    report(rank, report, request, home) {
       const mine = asked.get(rank) ?? new Map<number, Promise<Stored>>();
       asked.set(rank, mine);
       const before = mine.get(request);
@@ -83,7 +86,7 @@ export function createGangReports(writer: Pick<CheckpointWriter, "report">, worl
       const number = counts.get(rank) ?? 0;
       counts.set(rank, number + 1);
       const round = roundOf(number);
-      round.handed.set(rank, { report, scratch });
+      round.handed.set(rank, { report, home });
       mine.set(request, round.stored);
       if (mine.size > ASKED_KEPT) mine.delete(mine.keys().next().value!);
       const missing = [...gone].find((one) => !round.handed.has(one));

@@ -19,6 +19,7 @@ export interface HostingDeps extends ContainerDeps {
   state: Pick<StateStore, "capacity">;
   registry: Pick<Registry, "version">;
   objects: ObjectStore;
+  patienceMs: number;
 }
 
 export interface Hosting {
@@ -45,7 +46,11 @@ export function createHosting(deps: HostingDeps): Hosting {
     const mine = new Map<string, Hosted>();
     /** What ranks printed last. */
     const lines = new Map<number, string[]>();
-    const answers = createHostAnswers(deps, (message, body) => session.send(message, body));
+    const answers = createHostAnswers({
+      ...deps,
+      isHosted: (id) => mine.has(id),
+      tell: (...message) => tell(...message),
+    });
     let printer: Printer | undefined;
     let closed = false;
     const tell = (message: ToLead, body?: Buffer): void => {
@@ -166,6 +171,7 @@ export function createHosting(deps: HostingDeps): Hosting {
       },
       onBroken(why) {
         closed = true;
+        answers.close();
         gangs.delete(tell);
         endAll(why);
       },

@@ -128,7 +128,7 @@ export function createOperations(deps: OperationDeps): Operations {
 
   /** A gang's is stored once all its ranks have handed theirs over. */
   async function report(context: OperationContext, operation: ReportOperation, request: number) {
-    const { attempt, scratch, rank } = context;
+    const { attempt, plan, link, scratch, rank } = context;
     const { directory } = operation;
     const writer = writerOf(context);
     if (!rank)
@@ -139,7 +139,14 @@ export function createOperations(deps: OperationDeps): Operations {
       gangs.set(attempt, reports);
       for (const one of returned.get(attempt) ?? []) reports.returned(one);
     }
-    return { stored: reports.report(rank.rank, operation, request, scratch) };
+    return {
+      stored: reports.report(
+        rank.rank,
+        operation,
+        request,
+        link.far ? { scratch: plan.id, saver: link.far.saver } : { scratch },
+      ),
+    };
   }
 
   function ask(context: OperationContext, message: Request, operation: CallOperation, body: Buffer): void {

@@ -41,7 +41,7 @@ export async function restore(deps: BringDeps, wanted: Restore, own: ReadableSer
   const { series, step, metrics } = manifest;
   if (wanted.look) return { answer: { series, step, metrics, files: [] } };
   const prefix = checkpointPrefix(series, step);
-  const brought = bring(
+  const brought = await bring(
     deps,
     manifest.files.map(({ path, size }) => ({ path, size, key: `${prefix}${path}` })),
   );

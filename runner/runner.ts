@@ -189,7 +189,14 @@ export function createRunner(options: RunnerOptions): Runner {
   };
   const { sdkDir, bootTimeoutMs } = options;
   const containerDeps = { engine, bundles, dirs, sdkDir, identity, clock, log, logs, operations, bootTimeoutMs };
-  const hosting = createHosting({ ...containerDeps, leaseMs, state, registry, objects });
+  const hosting = createHosting({
+    ...containerDeps,
+    leaseMs,
+    patienceMs: options.storagePatienceMs,
+    state,
+    registry,
+    objects,
+  });
   const gangDeps = { ...containerDeps, link, nodes: state.capacity.nodes };
   const reconcile = createReconcile({ state, engine, registry, identity, clock, log, dirs, leases, intakeOf });
 

@@ -157,26 +157,3 @@ async def later(n: int) -> int:
 def large(data: str, times: int) -> str:
     """Arguments and results that are too long for a frame."""
     return data * times
-
-
-@app.function()
-def twice(text: str) -> str:
-    return text * 2
-
-
-@app.function(gang=6, cpu=0.5, timeout=600)
-def spread(ends: str = "", rank: int = -1, seconds: float = 0, data: str = "") -> dict[str, object]:
-    """No node of a test's fabric has room for it. In the first attempt `rank` ends by `ends`, the others sleep."""
-    me = int(os.environ["RANK"])
-    print(f"rank {me} is {os.getpid()} in {os.environ['NCCL_HOSTID']}", flush=True)
-    total, began = all_reduce(1), time.time()
-    if data and me == 5:
-        assert twice.remote(data) == data * 2
-    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-        if me == rank:
-            print("the last words", flush=True)
-            if ends == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise ValueError("no such digit")
-        time.sleep(seconds)
-    return {"sum": total, "began": began, "ended": time.time(), "length": len(data), **facts()}

@@ -22,7 +22,7 @@ beforeAll(async () => {
     env: { FABRIC_NODE_CPU: "1", FABRIC_LEASE_MS: String(LEASE_MS) },
   });
   large.push(...(await Promise.all(["nod_a", "nod_b"].map((id) => fabric.addNode(id, LARGE)))));
-  await fabric.json("deploy", "test/apps/gangs.py");
+  for (const app of ["gangs", "gangs_spread"]) await fabric.json("deploy", `test/apps/${app}.py`);
 });
 afterAll(() => fabric?.close());
 
@@ -34,6 +34,7 @@ async function placed(): Promise<Record<string, string[]>> {
   return nodes;
 }
 
+const SPREAD = "../../gangs_spread/functions/spread";
 const A_GANG = Array(3).fill("gangs/wide");
 
 test("two gangs fill two nodes, each on one of them; none is torn between them, none on a node that is too small", async () => {
@@ -84,7 +85,7 @@ const untilGone = (pids: number[]): Promise<unknown> =>
 
 test("a gang that no node has room for is on several: its ranks meet, call, and get long arguments", async () => {
   const data = "x".repeat(400_000);
-  const id = await fabric.spawn("spread", { data, seconds: 1 });
+  const id = await fabric.spawn(SPREAD, { data, seconds: 1 });
   const ranks = await spreadOver(id);
   expect(new Set(ranks.map(({ node }) => node)).size).toBeGreaterThan(1);
   expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", attempts: 1 });
@@ -97,7 +98,7 @@ test("a gang that no node has room for is on several: its ranks meet, call, and 
 });
 
 test("two gangs that each want more than half of all nodes take turns", async () => {
-  const ids = await Promise.all([1, 2].map(() => fabric.spawn("spread", { seconds: 0.5 })));
+  const ids = await Promise.all([1, 2].map(() => fabric.spawn(SPREAD, { seconds: 0.5 })));
   for (const id of ids) expect(await fabric.ended(id)).toMatchObject({ state: "succeeded", attempts: 1 });
   const [one, other] = (await Promise.all(ids.map(resultOf))).sort((a, b) => a.began - b.began);
   expect(other.began).toBeGreaterThanOrEqual(one.ended);
@@ -107,7 +108,7 @@ test.each([
   ["raise", "exception", "raised ValueError: no such digit"],
   ["kill", "rank_killed", "was killed from outside (SIGKILL)\nIts last lines:"],
 ])("a rank on another node that ends by '%s' is named, with its last lines", async (ends, code, said) => {
-  const id = await fabric.spawn("spread", { ends, rank: 5, seconds: 300 });
+  const id = await fabric.spawn(SPREAD, { ends, rank: 5, seconds: 300 });
   const { state, error, attempts, platformFaults } = await fabric.ended(id);
   if (ends === "kill") {
     expect({ state, platformFaults }).toEqual({ state: "succeeded", platformFaults: 1 });
@@ -120,8 +121,30 @@ test.each([
   expect(error.details.lines).toContain("the last words");
 });
 
+test("ranks on several nodes save one checkpoint together, and resume from it when one was killed", async () => {
+  const id = await fabric.spawn("../../gangs_spread/functions/trains", { epochs: 3, kill_at: 2 });
+  const { error, ...record } = await fabric.ended(id);
+  expect(error).toBeUndefined();
+  expect(record).toMatchObject({ state: "succeeded", platformFaults: 1 });
+  const own = [0, 1, 2, 3, 4, 5];
+  const files = ["epoch", ...own.map((rank) => `frozen-${rank}`), "mine", ...own.map((rank) => `shard-${rank}`)];
+  // Each rank has read all files of the last one.
+  expect(await resultOf(id)).toEqual({ begin: 2, step: 2, files, read: 6 * files.length });
+  const logs = await (await fabric.fetch(`/v1/invocations/${id}/logs`)).text();
+  expect(logs).toContain("mine of rank 5 differs from rank 0's, which was saved");
+});
+
+test("a file of one rank that cannot be saved fails the report on all nodes, by its name, and leaves nothing", async () => {
+  const id = await fabric.spawn("../../gangs_spread/functions/trains", { epochs: 1, missing: true });
+  const { state, error } = await fabric.ended(id);
+  expect(state).toBe("failed");
+  expect(error.message).toContain("rank 5: manifest.json is fabric's own name in a checkpoint");
+  const { checkpoints } = (await (await fabric.fetch(`/v1/checkpoints/${id}`)).json()) as any;
+  expect(checkpoints ?? []).toEqual([]);
+});
+
 test("a cancelled gang ends on all its nodes", async () => {
-  const id = await fabric.spawn("spread", { seconds: 300 });
+  const id = await fabric.spawn(SPREAD, { seconds: 300 });
   const ranks = await ranksOf(id);
   await fabric.json("invocation", "cancel", id);
   expect(await fabric.ended(id)).toMatchObject({ state: "cancelled" });
@@ -137,7 +160,7 @@ test("one that all nodes together could not hold is refused with what is missing
 test.each(["host", "lead"])(
   "a gang whose %s is lost runs again without it, and nothing of it is left",
   async (whose) => {
-    const id = await fabric.spawn("spread", { seconds: 300 });
+    const id = await fabric.spawn(SPREAD, { seconds: 300 });
     const ranks = await spreadOver(id);
     const lead = ranks[0]!.node;
     const others = ranks.map(({ node }) => node).filter((node) => node !== lead);

@@ -51,7 +51,7 @@ async function reports() {
     ...made,
     writer,
     report: (rank: number, request: number, more: { directory?: string; step?: number; per_rank?: boolean } = {}) =>
-      made.report(rank, { op: "report", metrics: { rank }, ...more }, request, folders[rank]!),
+      made.report(rank, { op: "report", metrics: { rank }, ...more }, request, { scratch: folders[rank]! }),
   };
 }
 const saved = { directory: "saved" };
