@@ -21,6 +21,8 @@ export interface NodeFacts {
   meets?: string[];
   /** Where ranks on other nodes reach those of the process engine. */
   address?: string;
+  /** Its runner can make the network of a gang on several nodes. */
+  makesNetworks?: boolean;
   /** Its runner is being stopped: no gang's containers are sent there any more. */
   draining?: boolean;
 }

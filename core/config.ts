@@ -98,6 +98,11 @@ export const SETTINGS = {
   pipIndexUrl: text("FABRIC_PIP_INDEX_URL", "", "Package index for pip while images build; empty: pip's own default."),
   buildNetwork: text("FABRIC_BUILD_NETWORK", "host", "Docker network of image builds."),
   egressAllow: text("FABRIC_EGRESS_ALLOW", "", "Private ranges functions may reach, as CIDRs joined by commas."),
+  encryptOverlays: text(
+    "FABRIC_ENCRYPT_OVERLAYS",
+    "no",
+    "yes: what ranks of a gang on several nodes send each other is encrypted by Docker, at the cost of much of its speed.",
+  ),
   openEgress: text(
     "FABRIC_OPEN_EGRESS",
     "no",

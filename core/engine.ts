@@ -34,6 +34,8 @@ export interface ContainerSpec {
   shmBytes?: number;
   /** Id of the gang whose containers it reaches, and is reached by, whatever `network` says; nobody else is. */
   gang?: string;
+  /** Some of them are on other nodes, and what they share is made already. */
+  spans?: boolean;
 }
 
 /** Where the host folders appear inside; the process engine has no inside, so ask `engine.paths(spec)`. */
@@ -67,6 +69,8 @@ export interface EngineReport {
   notices: string[];
   /** Nodes with one of these in common can have a gang together; none: a gang here is on this node altogether. */
   meets: string[];
+  /** It can make the network of a gang on several nodes. */
+  makesNetworks?: boolean;
 }
 
 export interface ContainerEngine {
@@ -88,7 +92,12 @@ export interface ContainerEngine {
   tail(id: string, maxBytes: number): Promise<string>;
   /** The IPv4 address at which the others of its gang reach a container that runs. */
   addressOf(id: string): Promise<string>;
-  /** Takes away what the containers of a gang shared, once they are removed; without an id, of all gangs without containers. */
-  endGang(id?: string): Promise<void>;
+  /** Makes what containers of a gang on several nodes share, where `makesNetworks` says so; before any of them starts. */
+  spanGang(id: string): Promise<void>;
+  /**
+   * Takes away what the containers of a gang shared, once they are removed; without an id, of all gangs without containers. False
+   * when some of it is in use still.
+   */
+  endGang(id?: string): Promise<boolean>;
   close(): Promise<void>;
 }

@@ -32,6 +32,8 @@ export interface Member {
   /** Rank of its first process. */
   firstRank: number;
   procs: number;
+  /** The gang is on several nodes. */
+  spans: boolean;
 }
 
 /** A gang as its pool sees it: like one container with one slot. `gpus` are those of all its containers. */
@@ -140,7 +142,7 @@ export function containerSpec(
     ...(memoryLimit === undefined ? {} : { memoryLimitBytes: Math.round(memoryLimit * MIB) }),
     gpus,
     ...(member ? { shmBytes: GANG_SHM_BYTES } : {}),
-    ...(member && gangOf(fn) > 1 ? { gang: member.gang } : {}),
+    ...(member && gangOf(fn) > 1 ? { gang: member.gang, spans: member.spans } : {}),
   };
 }
 

@@ -143,6 +143,7 @@ export function createFarHost(link: Link, gang: string, node: string, onLeaving:
         id: container,
         phase: () => phase,
         start() {
+          if (phase !== "booked") return;
           phase = "starting";
           open();
         },

@@ -3,7 +3,7 @@
  * its processes, the ranks, are forked anew for each attempt by the shims inside, which stay.
  */
 import type { NodeFacts } from "../core/capacity-ledger.ts";
-import { type ErrorBody, FabricError } from "../core/errors.ts";
+import { asFabricError, type ErrorBody, FabricError } from "../core/errors.ts";
 import { procsOf } from "../core/gang.ts";
 import type { LiveAttempt } from "./attempt.ts";
 import { createContainer } from "./container.ts";
@@ -19,14 +19,15 @@ import {
   type StartFailure,
 } from "./container-contract.ts";
 import type { ContainerPlan, GangPlan } from "./container-plan.ts";
+import type { Far } from "./far.ts";
 import { createFarHost, type FarHost } from "./far-host.ts";
+import type { GangNetwork } from "./gang-networks.ts";
 import { meetingPort } from "./gang-port.ts";
 import { createGangRun, type GangRun } from "./gang-run.ts";
-import type { Link } from "./link.ts";
 import { masterAddress } from "./meeting.ts";
 
 export interface GangDeps extends ContainerDeps {
-  link: Link;
+  far: Pick<Far, "link" | "networks">;
   nodes(): Promise<NodeFacts[]>;
 }
 
@@ -46,12 +47,15 @@ export function createGang(deps: GangDeps, plan: GangPlan, events: ContainerEven
   /** Whose lines may still come. */
   let latest: LiveAttempt | undefined;
 
+  let network: GangNetwork | undefined;
+
   const members: MemberContainer[] = [];
   const hosts = new Map<string, FarHost>();
+  const spans = plan.members.some(({ at }) => at !== deps.identity.node);
   for (const [node, { id, at, gpus }] of plan.members.entries()) {
     const procs = procsOf(plan.fn, gpus.length);
     const firstRank = members.reduce((sum, one) => sum + one.plan.member!.procs, 0);
-    const member = { gang: plan.id, node, firstRank, procs };
+    const member = { gang: plan.id, node, firstRank, procs, spans };
     members.push(createMember(at, { id, gpus, fn: plan.fn, manifest: plan.manifest, member }));
   }
 
@@ -65,11 +69,12 @@ export function createGang(deps: GangDeps, plan: GangPlan, events: ContainerEven
       onRank: (local, message, body) => run?.onRank(node, local, message, body),
     };
     if (at === deps.identity.node) return createContainer(deps, own, asEvents(life), ofGang);
-    const host = hosts.get(at) ?? createFarHost(deps.link, plan.id, at, onLeaving);
+    const host = hosts.get(at) ?? createFarHost(deps.far.link, plan.id, at, onLeaving);
     hosts.set(at, host);
     return host.add(own, life, ofGang);
   }
   const gone = Promise.all(members.map((one) => one.ended)).then(async () => {
+    network?.end();
     try {
       await engine.endGang(plan.id);
     } catch (err) {
@@ -127,6 +132,11 @@ export function createGang(deps: GangDeps, plan: GangPlan, events: ContainerEven
     if (error) failure ??= { error };
     run?.stop(why);
     for (const one of members) one.kill(why);
+  }
+
+  /** What was killed before ends instead. */
+  function startAll(): void {
+    for (const one of members) one.start();
   }
 
   function onOver(): void {
@@ -206,7 +216,17 @@ export function createGang(deps: GangDeps, plan: GangPlan, events: ContainerEven
     forget() {},
     start() {
       move("starting");
-      for (const one of members) one.start();
+      if (hosts.size === 0) return startAll();
+      deps.far.networks.make(plan.id).then(
+        (made) => {
+          network = made;
+          startAll();
+        },
+        (thrown: unknown) => {
+          end("its network could not be made", asFabricError(thrown).toBody());
+          startAll();
+        },
+      );
     },
     drain() {
       if (phase === "booked") end("not needed any more");

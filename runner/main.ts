@@ -70,6 +70,7 @@ async function start(): Promise<Announced> {
         runtime: config.dockerRuntime || undefined,
         allow: config.egressAllow.split(",").filter((range) => range !== ""),
         allowOpenEgress: config.openEgress === "yes",
+        encryptOverlays: config.encryptOverlays === "yes",
       }),
     process: () => processEngine({ dataDir: config.dataDir, address: config.nodeAddress }),
   });

@@ -44,7 +44,7 @@ async function foundGpus(): Promise<Gpu[]> {
 export async function nodeFacts(
   config: Pick<Config, "nodeCpu" | "nodeMemory" | "gpus" | "nodeAddress">,
   identity: NodeIdentity,
-  { engine, meets }: Pick<EngineReport, "engine" | "meets">,
+  { engine, meets, makesNetworks }: Pick<EngineReport, "engine" | "meets" | "makesNetworks">,
   now: number,
 ): Promise<NodeFacts> {
   return {
@@ -57,6 +57,7 @@ export async function nodeFacts(
     gpus: config.gpus ? declaredGpus(config.gpus) : await foundGpus(),
     startedAt: now,
     meets,
+    makesNetworks: makesNetworks === true,
     ...(config.nodeAddress === "" ? {} : { address: config.nodeAddress }),
   };
 }

@@ -24,16 +24,13 @@ import { type ContainerPlan, isGangPlan, type NodeIdentity } from "./container-p
 import { watchForDeadlocks } from "./deadlock-watch.ts";
 import { runnerDirs } from "./dirs.ts";
 import { drain } from "./drain.ts";
-import { createFarImages, IMAGE_SESSION } from "./far-images.ts";
-import { createFarRoom, ROOM_SESSION } from "./far-room.ts";
+import { createFar } from "./far.ts";
 import { createGang } from "./gang.ts";
-import { createHosting } from "./hosting.ts";
 import { createImages } from "./images.ts";
 import { createIntake, type Intake } from "./intake.ts";
 import { createLeases } from "./leases.ts";
 import { createLending } from "./lending.ts";
 import type { LineLimit } from "./line-limit.ts";
-import { createLink } from "./link.ts";
 import { createLogShipper } from "./log-shipper.ts";
 import { keepMinimum } from "./minimum.ts";
 import { noteRunning } from "./note-running.ts";
@@ -42,7 +39,7 @@ import { createPages } from "./pages.ts";
 import { createPool } from "./pool.ts";
 import type { Reach } from "./reach.ts";
 import { createReconcile } from "./reconcile.ts";
-import { createRoom, giveBack } from "./room.ts";
+import { createRoom } from "./room.ts";
 import { createSharedDeaths } from "./shared-deaths.ts";
 import { createSliceAttempt } from "./slice-attempt.ts";
 import { tellLoads } from "./tell-loads.ts";
@@ -146,13 +143,12 @@ export function createRunner(options: RunnerOptions): Runner {
     lent: lending.waiting,
     askAgain: (key) => intakes.get(key)?.rescale(),
   });
-  const link = createLink({ posts: state.posts, node: identity.node, leaseMs, clock, log, probe: options.probe });
-  const { capacity } = state;
-  const farRoom = createFarRoom({
-    ...{ link, capacity, node: identity.node, clock, log, containers: allContainers },
-    giveBack: (container) => giveBack(capacity, identity.node, container),
+  const { sdkDir, bootTimeoutMs, probe, storagePatienceMs: patienceMs } = options;
+  const containerDeps = { engine, bundles, dirs, sdkDir, identity, clock, log, logs, operations, bootTimeoutMs };
+  const far = createFar({
+    ...{ ...containerDeps, state, registry, objects, images, leaseMs, patienceMs, probe },
+    containers: allContainers,
   });
-  const farImages = createFarImages({ link, capacity, node: identity.node, images, clock });
   const room = createRoom({
     clock,
     turns,
@@ -163,8 +159,8 @@ export function createRunner(options: RunnerOptions): Runner {
     maxBoots: options.maxBoots,
     containers: allContainers,
     onFree: pumpAll,
-    makeFarRoom: farRoom.make,
-    lackingElsewhere: farImages.lacking,
+    makeFarRoom: far.room.make,
+    lackingElsewhere: far.images.lacking,
   });
 
   async function offer(entry: QueuedEntry): Promise<void> {
@@ -187,17 +183,7 @@ export function createRunner(options: RunnerOptions): Runner {
     spoolDir: dirs.spool,
     cancelGraceMs: options.cancelGraceMs,
   };
-  const { sdkDir, bootTimeoutMs } = options;
-  const containerDeps = { engine, bundles, dirs, sdkDir, identity, clock, log, logs, operations, bootTimeoutMs };
-  const hosting = createHosting({
-    ...containerDeps,
-    leaseMs,
-    patienceMs: options.storagePatienceMs,
-    state,
-    registry,
-    objects,
-  });
-  const gangDeps = { ...containerDeps, link, nodes: state.capacity.nodes };
+  const gangDeps = { ...containerDeps, far, nodes: state.capacity.nodes };
   const reconcile = createReconcile({ state, engine, registry, identity, clock, log, dirs, leases, intakeOf });
 
   function intakeOf(key: FunctionKey): Intake {
@@ -237,7 +223,7 @@ export function createRunner(options: RunnerOptions): Runner {
                 clock,
                 log,
                 room,
-                images: { lacking: images.lacking, lost: farImages.lost },
+                images: { lacking: images.lacking, lost: far.images.lost },
                 sharedDeaths,
                 createContainer: (plan, events) =>
                   isGangPlan(plan) ? createGang(gangDeps, plan, events) : createContainer(containerDeps, plan, events),
@@ -275,12 +261,7 @@ export function createRunner(options: RunnerOptions): Runner {
   return {
     async start() {
       await reconcile.run();
-      await link.start((session) => {
-        if (session.gang.startsWith(ROOM_SESSION)) return farRoom.answer(session);
-        if (session.gang.startsWith(IMAGE_SESSION)) return farImages.answer(session);
-        return hosting.host(session);
-      });
-      hosting.start();
+      await far.start();
       await loop.start();
       notes.start();
       loads.start();
@@ -293,8 +274,8 @@ export function createRunner(options: RunnerOptions): Runner {
       deadlocks.stop();
       images.close();
       await stopCollecting?.();
-      await drain({ intakes, leases, clock, containers: allContainers, hosting }, graceMs);
-      await link.stop();
+      await drain({ intakes, leases, clock, containers: allContainers, hosting: far.hosting }, graceMs);
+      await far.link.stop();
       leases.close();
       await logs.flush();
     },

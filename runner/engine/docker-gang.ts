@@ -1,4 +1,4 @@
-/** The network that the containers of one gang share: a bridge without a way out, known to nobody else. */
+/** The network that the containers of one gang share, without a way out and known to nobody else: a bridge, or over several nodes an overlay of Swarm's. */
 import { createHash } from "node:crypto";
 import { askDocker, askDockerUnless, type DockerClient } from "../../core/docker-client.ts";
 import { fail } from "../../core/errors.ts";
@@ -10,6 +10,8 @@ const GANG_LABEL = "fabric.gang";
 export interface GangOwner {
   fabric: string;
   node: string;
+  /** Overlays are encrypted, which costs much of their speed. */
+  encryptOverlays?: boolean;
 }
 
 /** Interface names have 15 characters at most; those of a fabric begin alike, so that one rule closes the host to all of them. */
@@ -22,8 +24,28 @@ export interface Gangs {
   /** A container that has another network joins its gang's before it starts. */
   join(container: string, gang: string): Promise<void>;
   addressOf(container: string): Promise<string>;
-  /** Of this gang, or of all of this node's; one that containers are on stays. */
-  end(gang?: string): Promise<void>;
+  /** An overlay that containers on other nodes of the Swarm join, too. */
+  span(gang: string): Promise<void>;
+  /** Of this gang, or of all of this node's; one that containers are on stays, which is then told by false. */
+  end(gang?: string): Promise<boolean>;
+}
+
+export interface Swarm {
+  meets: string[];
+  makesNetworks: boolean;
+}
+
+/** Daemons with a manager in common are in one Swarm; only managers make networks. A worker is not told its Swarm's id. */
+export function swarmOf({ Swarm }: { Swarm?: SwarmInfo }): Swarm {
+  if (Swarm?.LocalNodeState !== "active") return { meets: [], makesNetworks: false };
+  const managers = (Swarm.RemoteManagers ?? []).map(({ NodeID }) => `swarm:${NodeID}`);
+  return { meets: managers, makesNetworks: Swarm.ControlAvailable === true };
+}
+
+interface SwarmInfo {
+  LocalNodeState?: string;
+  ControlAvailable?: boolean;
+  RemoteManagers?: { NodeID: string }[] | null;
 }
 
 export function dockerGangs(client: () => Promise<DockerClient>, owner: GangOwner): Gangs {
@@ -45,6 +67,11 @@ export function dockerGangs(client: () => Promise<DockerClient>, owner: GangOwne
       return known;
     },
 
+    async span(gang) {
+      const docker = await client();
+      await askDockerUnless([409], () => docker.createNetwork(overlayRequest(owner, gang)));
+    },
+
     async join(container, gang) {
       const docker = await client();
       await askDocker(() => docker.getNetwork(gangNetworkName(gang)).connect({ Container: container }));
@@ -63,7 +90,19 @@ export function dockerGangs(client: () => Promise<DockerClient>, owner: GangOwne
       const docker = await client();
       const label = [...labels, gang === undefined ? GANG_LABEL : `${GANG_LABEL}=${gang}`];
       const found = await askDocker(() => docker.listNetworks({ filters: { label } }));
-      for (const { Id } of found) await askDockerUnless([403, 404], () => docker.getNetwork(Id).remove());
+      let isGone = true;
+      for (const { Id, Driver } of found) {
+        const remove = () =>
+          docker
+            .getNetwork(Id)
+            .remove()
+            .then(() => "removed" as const);
+        // In use: 403 of a bridge, 400 of an overlay.
+        const removed = await askDockerUnless([Driver === "overlay" ? 400 : 403, 404], remove);
+        isGone &&=
+          removed !== undefined || (await askDockerUnless([404], () => docker.getNetwork(Id).inspect())) === undefined;
+      }
+      return isGone;
     },
   };
 }
@@ -77,4 +116,15 @@ const networkRequest = ({ fabric, node }: GangOwner, gang: string) =>
     EnableIPv6: false,
     Labels: { [FABRIC_LABEL]: fabric, [NODE_LABEL]: node, [GANG_LABEL]: gang },
     Options: { "com.docker.network.bridge.name": bridgeOf(fabric, gang) },
+  }) as Parameters<DockerClient["createNetwork"]>[0];
+
+const overlayRequest = ({ fabric, node, encryptOverlays }: GangOwner, gang: string) =>
+  ({
+    Name: gangNetworkName(gang),
+    CheckDuplicate: true,
+    Driver: "overlay",
+    Attachable: true,
+    Internal: true,
+    Labels: { [FABRIC_LABEL]: fabric, [NODE_LABEL]: node, [GANG_LABEL]: gang },
+    Options: encryptOverlays ? { encrypted: "" } : {},
   }) as Parameters<DockerClient["createNetwork"]>[0];

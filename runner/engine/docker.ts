@@ -22,16 +22,14 @@ import { FabricError } from "../../core/errors.ts";
 import { PATHS } from "./container-paths.ts";
 import { type CgroupLimits, defaultReserve, limitsOf, makeCgroup, removeCgroup } from "./docker-cgroup.ts";
 import { type Egress, type EgressOptions, prepareEgress, removeEgress } from "./docker-egress.ts";
-import { dockerGangs } from "./docker-gang.ts";
+import { dockerGangs, type GangOwner, type Swarm, swarmOf } from "./docker-gang.ts";
 import { demultiplex, lastBytes } from "./docker-logs.ts";
 import { createRequest, FABRIC_LABEL, joinsAtOnce, NODE_LABEL } from "./docker-profile.ts";
 import { dockerNotices } from "./docker-report.ts";
 import { defaultUser, giveSockets, giveTree, type Owner } from "./scratch.ts";
 
-export interface DockerEngineOptions extends EgressOptions {
-  /** Ids of this fabric and node: only containers labelled with both are ever looked at. */
-  fabric: string;
-  node: string;
+/** Ids of this fabric and node: only containers labelled with both are ever looked at. */
+export interface DockerEngineOptions extends EgressOptions, GangOwner {
   /** As DOCKER_HOST; absent: the daemon's usual socket. */
   dockerHost?: string;
   /** The operator's container runtime, such as runsc. */
@@ -60,6 +58,7 @@ interface Prepared {
   notices: string[];
   cgroupParent?: string;
   egress: Egress;
+  swarm: Swarm;
 }
 
 async function examine(docker: DockerClient, options: DockerEngineOptions): Promise<Prepared> {
@@ -91,7 +90,7 @@ async function examine(docker: DockerClient, options: DockerEngineOptions): Prom
     );
   }
   const egress = await prepareEgress(docker, options.fabric, options);
-  return { version, notices: [...notices, ...egress.notices], cgroupParent, egress };
+  return { version, notices: [...notices, ...egress.notices], cgroupParent, egress, swarm: swarmOf(info) };
 }
 
 /** What Docker answered to create or start, as our code: a missing image is not a failed start. */
@@ -170,7 +169,7 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
     };
     const docker = await client();
     try {
-      if (spec.gang) await gangs.stands(spec.gang);
+      if (spec.gang && !spec.spans) await gangs.stands(spec.gang);
       await askDocker(() => docker.createContainer(createRequest(spec, profile)));
     } catch (thrown) {
       const error = startError(thrown, spec);
@@ -265,8 +264,8 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
     name: "docker",
     async prepare() {
       prepared = undefined;
-      const { version, notices } = await ready();
-      return { engine: "docker", version, notices, meets: [] };
+      const { version, notices, swarm } = await ready();
+      return { engine: "docker", version, notices, ...swarm };
     },
     paths: () => PATHS,
     start,
@@ -276,6 +275,7 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
     list,
     tail,
     addressOf: gangs.addressOf,
+    spanGang: gangs.span,
     endGang: gangs.end,
     async close() {
       const made = prepared;

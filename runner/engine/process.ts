@@ -258,7 +258,8 @@ export function processEngine(options: ProcessEngineOptions): ContainerEngine {
     list,
     tail: (id, maxBytes) => logEnd(folderOf(id), maxBytes),
     addressOf: async () => "127.0.0.1",
-    async endGang() {},
+    async spanGang() {},
+    endGang: async () => true,
     async close() {
       clearInterval(bounding);
       bounding = undefined;
