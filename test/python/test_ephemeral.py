@@ -70,8 +70,8 @@ class Gateway:
         end = {"type": "error", "error": self.refusal} if self.refusal else {"type": "deployed", "version": "run_7"}
         events = [{"type": "step", "text": "building"}, end]
         stream.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for event in events:
-            data = json.dumps(event).encode() + b"\n"
+        lines = [json.dumps(event).encode() + b"\n" for event in events]
+        for data in (lines[0], b"\n", lines[1]):  # an empty line says that the connection lives
             stream.write(b"%x\r\n%s\r\n" % (len(data), data))
             stream.flush()
         if stream.read(1) == b"":

@@ -74,6 +74,8 @@ def _version(response: Any) -> str:
     if response.status >= 400:
         raise from_body(_object(response.read()).get("error") or {"message": f"the gateway answered {response.status}"})
     while line := response.readline():
+        if not line.strip():
+            continue  # a sign of life, in a step of a build that says nothing for long
         event = _object(line)
         if event.get("type") == "deployed":
             return str(event["version"])
