@@ -330,6 +330,10 @@ def test_checkpoints_are_downloaded_and_checked(gateway, monkeypatch, tmp_path):
     def answer(request):
         if request["path"].endswith("/s"):
             return (200, {}, {"checkpoints": [listed(0.5, 1), listed(0.9, 2), listed(0.7, 3)]})
+        if request["path"].endswith("/s/latest"):
+            return (200, {}, listed(0.7, 3))
+        if request["path"].endswith("/s/9"):
+            return (404, {}, {"error": {"code": "checkpoint_not_found", "message": "no checkpoint s:9"}})
         return (200, {}, b"abc" if "/2/" in request["path"] or "/3/" in request["path"] else b"abX")
 
     gateway.answers = [answer]
@@ -345,11 +349,9 @@ def test_checkpoints_are_downloaded_and_checked(gateway, monkeypatch, tmp_path):
 
 
 def test_a_downloaded_checkpoint_goes_with_its_process(gateway, tmp_path):
-    listed = {"step": 1, "metrics": {}, "files": [
+    latest = {"step": 1, "metrics": {}, "files": [
         {"path": "m", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}]}  # fmt: skip
-    gateway.answers = [
-        lambda request: (200, {}, {"checkpoints": [listed]} if request["path"].endswith("/s") else b"abc")
-    ]
+    gateway.answers = [lambda request: (200, {}, latest if request["path"].endswith("/s/latest") else b"abc")]
     script = (
         "import fabric_sdk as f, os; c = f.Checkpoint.load('s')\n"
         "if os.fork() == 0: raise SystemExit\n"
