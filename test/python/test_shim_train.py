@@ -136,4 +136,4 @@ def test_a_preflight_that_fails_is_fabrics_fault_and_costs_no_retry(runner):
     r.input()
     assert r.expect("log")[1] == b"tried\n"
     error = r.expect("error")[0]["error"]
-    assert error["code"] == "preflight_failed" and "rank 1 of 2 did not arrive" in error["message"]
+    assert (error["code"], error["message"]) == ("preflight_failed", "rank 1 of 2 did not arrive")

@@ -78,6 +78,7 @@ def explain(attempt: Attempt, error: BaseException) -> tuple[dict[str, Any], byt
         told["message"] = f"the function called sys.exit({'' if error.code is None else repr(error.code)})"
     elif isinstance(error, PreflightError):
         told["code"] = "preflight_failed"
+        told["message"] = clip(str(error.args[0]), _MESSAGE_BYTES)
     elif isinstance(error, MemoryError):
         told["code"] = "out_of_memory"
     elif isinstance(error, OSError) and error.errno in NO_SPACE:
