@@ -4,13 +4,16 @@ import { MAX_BODY_BYTES, MAX_HEADER_BYTES } from "./protocol.ts";
 
 const PREFIX = 8;
 
-export function encodeFrame(header: object, body: Uint8Array = new Uint8Array()): Buffer {
-  const head = Buffer.from(JSON.stringify(header));
-  const frame = Buffer.allocUnsafe(PREFIX + head.length + body.length);
-  frame.writeUInt32BE(head.length, 0);
+const NOTHING = new Uint8Array();
+
+export function encodeFrame(header: object, body: Uint8Array = NOTHING): Buffer {
+  const head = JSON.stringify(header);
+  const length = Buffer.byteLength(head);
+  const frame = Buffer.allocUnsafe(PREFIX + length + body.length);
+  frame.writeUInt32BE(length, 0);
   frame.writeUInt32BE(body.length, 4);
-  head.copy(frame, PREFIX);
-  frame.set(body, PREFIX + head.length);
+  frame.write(head, PREFIX);
+  frame.set(body, PREFIX + length);
   return frame;
 }
 

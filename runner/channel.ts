@@ -37,6 +37,8 @@ interface Link {
   streams: Streams;
   /** Acknowledgements that wait for a frame to go with: alone, each would wake the shim for nothing it can act on. */
   acks: Buffer[];
+  /** They are sent by themselves soon. */
+  isTimed: boolean;
 }
 
 const ACK_DELAY_MS = 20;
@@ -67,15 +69,27 @@ export function createChannel(options: ChannelOptions): Channel {
   }
 
   function sendAcks(which: Link): void {
+    which.isTimed = false;
     if (which.acks.length === 0 || which.socket.destroyed) return;
-    which.socket.write(Buffer.concat(which.acks));
-    which.acks = [];
+    which.socket.write(Buffer.concat(which.acks.splice(0)));
+  }
+
+  function keepAck(which: Link, ack: Buffer): void {
+    which.acks.push(ack);
+    if (which.isTimed) return;
+    which.isTimed = true;
+    setTimeout(sendAcks, ACK_DELAY_MS, which).unref();
   }
 
   function adopt(socket: Socket): void {
     // The newest connection is the shim's: an older one is a leftover of before it reconnected.
     if (link) drop(link, "the shim connected again");
-    const mine: Link = { socket, acks: [], streams: createStreams((header, body) => write(socket, header, body)) };
+    const mine: Link = {
+      socket,
+      acks: [],
+      isTimed: false,
+      streams: createStreams((header, body) => write(socket, header, body)),
+    };
     link = mine;
     const decode = frameDecoder();
     coalesceWrites(socket);
@@ -99,13 +113,9 @@ export function createChannel(options: ChannelOptions): Channel {
 
     send(header, body) {
       if (!link) return false;
-      const to = link;
-      if (header.type === "ack") {
-        if (to.acks.push(encodeFrame(header)) === 1) setTimeout(() => sendAcks(to), ACK_DELAY_MS).unref();
-        return true;
-      }
-      sendAcks(to);
-      to.socket.write(encodeFrame(header, body));
+      const frame = encodeFrame(header, body);
+      if (header.type === "ack") keepAck(link, frame);
+      else link.socket.write(link.acks.length === 0 ? frame : Buffer.concat([...link.acks.splice(0), frame]));
       return true;
     },
 
