@@ -52,6 +52,11 @@ export interface Booking {
   waits?: string[];
 }
 
+/** What is kept free for the gang that has waited longest, while it asks: room for so many of its containers on each of these nodes. */
+export interface Earmark extends Pick<CapacityRequest, "key" | "cpuMillis" | "memoryBytes" | "gpu"> {
+  quota: Record<string, number>;
+}
+
 /** What each node has and what of it is booked: one ledger for all runners. */
 export interface CapacityLedger {
   /** Announces or refreshes a node; it counts as gone when not refreshed for `ttlMs`. */
@@ -61,12 +66,13 @@ export interface CapacityLedger {
   /**
    * All requests or none. Answers the bookings in order, or in words what is missing ("no memory: 512 MiB asked, 100 MiB free on nod_x").
    * Those of a `gang` are alike, and may go to other nodes that meet the one they name, which has the first; not to those `without`
-   * its image. `waitedMs`: since it was refused first.
+   * its image. `waitedMs`: since it was refused first. After 30 s nobody else is given what the gang needs.
    */
   book(
     requests: CapacityRequest[],
     gang?: { waitedMs: number; without?: string[] },
   ): Promise<Booking[] | { refused: string }>;
+  earmark(): Promise<Earmark | undefined>;
   release(node: string, containers: string[]): Promise<void>;
   /** By container: what everything inside waits for; meanwhile its cpu is lent, and it does not count for max_containers. Empty: no more. */
   lend(node: string, waits: Record<string, string[]>): Promise<void>;

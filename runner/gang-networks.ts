@@ -51,16 +51,26 @@ export function createGangNetworks(deps: GangNetworksDeps): GangNetworks {
 
   /** A session that lasts as long as the gang: when its lead is lost, the network goes, too. */
   function askFor(peer: string, gang: string): Promise<GangNetwork> {
+    const name = `${NETWORK_SESSION}${gang}`;
     return new Promise((resolve, reject) => {
-      const session = link.open(peer, `${NETWORK_SESSION}${gang}`, {
+      let isBroken = false;
+      // A maker that was started anew finds it by its label.
+      const end = (): void => {
+        const told = isBroken ? link.open(peer, name, { onMessage() {}, onBroken() {} }) : session;
+        told.send({ type: "end" });
+      };
+      const session = link.open(peer, name, {
         onMessage(message) {
           const { error } = message as { error?: ErrorBody };
           if (error) {
             session.close();
             reject(new FabricError(error.code, error.message, error.details));
-          } else resolve({ end: () => session.send({ type: "end" }) });
+          } else resolve({ end });
         },
-        onBroken: (why) => reject(new FabricError("engine_unavailable", why)),
+        onBroken(why) {
+          isBroken = true;
+          reject(new FabricError("engine_unavailable", why));
+        },
       });
       session.send({ type: "make" });
     });

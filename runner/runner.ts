@@ -24,6 +24,7 @@ import { type ContainerPlan, isGangPlan, type NodeIdentity } from "./container-p
 import { watchForDeadlocks } from "./deadlock-watch.ts";
 import { runnerDirs } from "./dirs.ts";
 import { drain } from "./drain.ts";
+import { followEarmark } from "./earmark.ts";
 import { createFar } from "./far.ts";
 import { createGang } from "./gang.ts";
 import { createImages } from "./images.ts";
@@ -243,6 +244,7 @@ export function createRunner(options: RunnerOptions): Runner {
     return intake;
   }
 
+  const earmarks = followEarmark({ capacity: state.capacity, facts: options.facts, turns, clock, log });
   const minimum = keepMinimum({ state, registry, identity, log, intakeOf, intakes });
   const loop = createClaimLoop({ state, registry, identity, leases, clock, log, intakeOf, intakes, minimum });
   const loads = tellLoads({ loads: state.loads, intakes, runner: identity.runner, clock, log });
@@ -263,12 +265,14 @@ export function createRunner(options: RunnerOptions): Runner {
       await reconcile.run();
       await far.start();
       await loop.start();
+      earmarks.start();
       notes.start();
       loads.start();
       deadlocks.start();
     },
     async drain(graceMs) {
       loop.stop();
+      earmarks.stop();
       notes.stop();
       loads.stop();
       deadlocks.stop();

@@ -1,5 +1,5 @@
 /** The capacity ledger on Redis: one hash of nodes, one hash of bookings for each. */
-import type { Booking, CapacityLedger, NodeFacts } from "../capacity-ledger.ts";
+import type { Booking, CapacityLedger, Earmark, NodeFacts } from "../capacity-ledger.ts";
 import type { Commands } from "./connection.ts";
 import type { RedisKeys } from "./keys.ts";
 
@@ -28,7 +28,7 @@ export function capacityLedger({ redis, run, safely }: Commands, keys: RedisKeys
     async book(requests, gang) {
       const [booked, answer] = (await run(
         "book",
-        [keys.nodes],
+        [keys.nodes, keys.earmark],
         [
           keys.bookedPrefix,
           keys.alivePrefix,
@@ -40,6 +40,12 @@ export function capacityLedger({ redis, run, safely }: Commands, keys: RedisKeys
       if (booked === 0) return { refused: answer.toString() };
       return (JSON.parse(answer.toString()) as Booking[]).map(withGpuList);
     },
+
+    earmark: () =>
+      safely(async () => {
+        const text = await redis.get(keys.earmark);
+        return text === null ? undefined : (JSON.parse(text) as Earmark);
+      }),
 
     release: (node, containers) =>
       safely(async () => {

@@ -43,6 +43,7 @@ export function redisKeys(prefix: string) {
     booked: (node: string) => `${p}booked:${node}`,
     /** Letters for the runner of a node. */
     post: (node: string) => `${p}post:${node}`,
+    earmark: `${p}earmark`,
     log: (app: string) => `${p}log:${app}`,
     logFactsPrefix: `${p}logfacts:`,
     logFacts: (app: string) => `${p}logfacts:${app}`,

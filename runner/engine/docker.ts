@@ -153,8 +153,8 @@ export function dockerEngine(options: DockerEngineOptions): ContainerEngine {
 
   async function start(spec: ContainerSpec): Promise<void> {
     const { egress, cgroupParent } = await ready();
-    // The rules also keep gangs from this host.
-    if (spec.network === "egress" || spec.gang) await egress.admit();
+    // The rules also keep gangs' bridges from this host; overlays do not reach it.
+    if (spec.network === "egress" || (spec.gang && !spec.spans)) await egress.admit();
     await giveTree(spec.scratchDir, user);
     await giveSockets(spec.socketDir, user);
     const profile = {

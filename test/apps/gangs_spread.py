@@ -59,3 +59,8 @@ def trains(epochs: int, kill_at: int = -1, missing: bool = False) -> dict[str, o
     assert last is not None
     files = sorted(os.listdir(last.path))
     return {"begin": begin, "step": last.step, "files": files, "read": all_reduce(len(files))}
+
+
+@app.function(gang=6, cpu=0.5, network="none")
+def sealed() -> dict[str, object]:
+    return {"sum": all_reduce(1), "interfaces": sorted(os.listdir("/sys/class/net")), **facts()}

@@ -373,6 +373,37 @@ describe("capacity", () => {
     expect(await state.capacity.book(gang(1))).toMatchObject({ refused: "no cpu: 1 asked, 0 free on nod_1" });
   });
 
+  test("keeps what becomes free for the gang that has waited longest, as much as it needs and while it asks", async () => {
+    const meets = ["machine:m"];
+    for (const id of ["nod_1", "nod_2"]) await state.capacity.announce({ ...node, id, meets, cpuMillis: 4000 }, 60_000);
+    const gang = (key: FunctionKey, count: number) =>
+      Array.from({ length: count }, () => ask({ key, cpuMillis: 2000 }));
+    const small = await Promise.all(
+      ["nod_1", "nod_1", "nod_2", "nod_2"].map((at) => state.capacity.book([ask({ node: at, cpuMillis: 1500 })])),
+    );
+    const ids = small.map((one) => ("refused" in one ? "" : one[0]!.container));
+    const waits = (ms: number) => state.capacity.book(gang("a/gang", 3), { waitedMs: ms });
+    const lacks = { refused: "no cpu: 6 asked, 0 free on 2 nodes" };
+    expect(await waits(29_000)).toEqual(lacks);
+    expect(await state.capacity.earmark()).toBeUndefined();
+    expect(await waits(30_000)).toEqual(lacks);
+    expect(await state.capacity.earmark()).toMatchObject({ key: "a/gang", quota: { nod_1: 2, nod_2: 1 } });
+    // Another that waits shorter changes nothing, nor is it given what is kept.
+    await state.capacity.book(gang("a/other", 3), { waitedMs: 30_000 - 5 });
+    expect(await state.capacity.earmark()).toMatchObject({ key: "a/gang" });
+    await state.capacity.release("nod_1", [ids[0]!, ids[1]!]);
+    const kept = { refused: "what is free on nod_1 is kept for the gang of a/gang, which has waited longest" };
+    expect(await state.capacity.book([ask({ cpuMillis: 500 })])).toEqual(kept);
+    // Of the other node it needs one place; what is beyond is everybody's.
+    await state.capacity.release("nod_2", [ids[2]!]);
+    expect(await state.capacity.book([ask({ node: "nod_2", cpuMillis: 500 })])).toHaveLength(1);
+    expect(await state.capacity.book([ask({ node: "nod_2", cpuMillis: 100 })])).toMatchObject({
+      refused: expect.stringContaining("kept for the gang of a/gang"),
+    });
+    expect(await waits(31_000)).toHaveLength(3);
+    expect(await state.capacity.earmark()).toBeUndefined();
+  });
+
   test("keeps letters in order until they are dropped, and no more than a box holds", async () => {
     const heard: string[] = [];
     const stop = await state.posts.onPost("nod_1", () => void heard.push("post"));

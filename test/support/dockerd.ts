@@ -12,6 +12,10 @@ import { killIfThere, processesWhose } from "./runner.ts";
 export interface TestDockerd {
   /** As DOCKER_HOST. */
   host: string;
+  /** Runs a command in its network namespace. */
+  inNetwork(...command: string[]): Promise<void>;
+  /** Of a process in its network namespace. */
+  pid: number;
   docker(...args: string[]): Promise<string>;
   /** SIGKILL to the daemon: its containers live on. */
   kill(): Promise<void>;
@@ -31,7 +35,7 @@ export async function whyNoDockerd(): Promise<string | undefined> {
 }
 
 /** `images`: taken over from the machine's own daemon. */
-export async function startDockerd(images: string[]): Promise<TestDockerd> {
+export async function startDockerd(images: string[], first = { liveRestore: true }): Promise<TestDockerd> {
   const dir = await mkdtemp(join(tmpdir(), "fab-dockerd-"));
   const host = `unix://${dir}/docker.sock`;
   // What a daemon mounts must be there for the next one.
@@ -51,7 +55,7 @@ export async function startDockerd(images: string[]): Promise<TestDockerd> {
     daemon.kill(signal);
     await exited;
   };
-  const start = async ({ liveRestore } = { liveRestore: true }): Promise<void> => {
+  const start = async ({ liveRestore } = first): Promise<void> => {
     const flags = ["--data-root", `${dir}/data`, "--exec-root", `${dir}/exec`, "-p", `${dir}/pid`, "-H", host];
     const log = openSync(`${dir}/log`, "a");
     // Its containerd dies with it when it is killed; where nobody reaps that one, the next daemon would wait for it.
@@ -86,5 +90,18 @@ export async function startDockerd(images: string[]): Promise<TestDockerd> {
     await close();
     throw thrown;
   }
-  return { host, docker, kill: () => end("SIGKILL"), stop: () => end("SIGTERM"), start, close };
+  const inNetwork = async (...command: string[]): Promise<void> => {
+    const { code, stderr } = await run("nsenter", ["-t", String(namespaces.pid), "-n", ...command], process.env);
+    if (code !== 0) throw new Error(`${command.join(" ")}: ${stderr}`);
+  };
+  return {
+    host,
+    inNetwork,
+    pid: namespaces.pid!,
+    docker,
+    kill: () => end("SIGKILL"),
+    stop: () => end("SIGTERM"),
+    start,
+    close,
+  };
 }

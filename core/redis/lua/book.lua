@@ -1,5 +1,5 @@
 -- Books capacity for containers on nodes: all or none.
--- KEYS: 1 nodes (hash: id -> facts)
+-- KEYS: 1 nodes (hash: id -> facts), 2 the earmark: what is kept free for the gang that has waited longest (JSON)
 -- ARGV: 1 prefix of booking hashes (one per node: container -> booking), 2 prefix of the nodes' signs of life, 3 JSON list of requests,
 --   4 "" or, of a gang, how many milliseconds it has been waiting: its requests are alike, name one node, and may go to those that it meets,
 --   5... less these: they lack its image
@@ -15,7 +15,7 @@ for _, id in ipairs(ids) do
   for _, text in ipairs(all) do
     local booking = cjson.decode(text)
     -- What waits for calls has lent its place.
-    if not booking.waits then booked[id].cpuMillis = booked[id].cpuMillis + booking.cpuMillis end
+    if not booking.waits then booked[id].cpuMillis = booked[id].cpuMillis + booking.cpuMillis else booked[id].lends = true end
     booked[id].memoryBytes = booked[id].memoryBytes + booking.memoryBytes
     booked[id].containers[booking.container] = text
     for _, uuid in ipairs(booking.gpus) do booked[id].gpus[uuid] = booking.key end
@@ -104,6 +104,51 @@ local function lack_of(group, request, wanted)
   return 'no memory: ' .. mib(wanted * each) .. ' asked, ' .. mib(free * each) .. where
 end
 
+-- After so long what becomes free is kept for a gang, for as long as it asks: on as few nodes as will do, first where most is free.
+local EARMARK_AFTER_MS, EARMARK_MS = 30000, 5000
+local mark = redis.call('GET', KEYS[2])
+mark = mark and cjson.decode(mark)
+local function earmark(group, request, wanted, waited)
+  local time = redis.call('TIME')
+  local since = math.floor(time[1] * 1000 + time[2] / 1000) - waited
+  if waited < EARMARK_AFTER_MS or mark and mark.key ~= request.key and mark.since <= since then return end
+  local quota, left = {}, wanted
+  local function keep(id, count)
+    if count > 0 then quota[id] = count end
+    left = left - math.max(0, count)
+  end
+  if mark and mark.key == request.key then
+    since = math.min(since, mark.since)
+    for _, id in ipairs(group) do keep(id, math.min(left, mark.quota[id] or 0)) end
+  end
+  if left > 0 then
+    quota, left = {}, wanted
+    table.sort(group, function(a, b)
+      local of_a, of_b = room(a, request).all, room(b, request).all
+      return of_a > of_b or of_a == of_b and a < b
+    end)
+    for _, id in ipairs(group) do keep(id, math.min(left, places(nodes[id], NOTHING, request).all)) end
+  end
+  mark = {key = request.key, since = since, cpuMillis = request.cpuMillis, memoryBytes = request.memoryBytes,
+    gpu = request.gpu, quota = quota}
+  redis.call('SET', KEYS[2], cjson.encode(mark), 'PX', EARMARK_MS)
+end
+
+-- Would this take from what is kept for a gang? Not where something waits for calls: they may be what the request is for.
+local function is_kept(request, node, use)
+  local kept = mark and mark.key ~= request.key and not use.lends and mark.quota[request.node]
+  if not kept then return false end
+  local function is_short(free, takes, needs) return takes > 0 and needs > 0 and free - takes < kept * needs end
+  if is_short(node.cpuMillis - use.cpuMillis, request.cpuMillis, mark.cpuMillis) then return true end
+  if is_short(node.memoryBytes - use.memoryBytes, request.memoryBytes, mark.memoryBytes) then return true end
+  if type(request.gpu) ~= 'table' or type(mark.gpu) ~= 'table' then return false end
+  local free = 0
+  for _, gpu in ipairs(node.gpus) do
+    if is_model(gpu, mark.gpu.model) and not use.gpus[gpu.uuid] then free = free + 1 end
+  end
+  return is_short(free, request.gpu.count, mark.gpu.count)
+end
+
 -- A gang that its first node has no room for altogether is spread: most there, where rank 0 is, the others on as few nodes as will do.
 -- Where one node would be large enough for all of it, that is awaited a little.
 local TORN_AFTER_MS = 2000
@@ -129,6 +174,7 @@ local function spread(waited)
     if one_would_do and waited < TORN_AFTER_MS then return end
     if sum < #open then
       refused = lack_of(group, request, #open)
+      earmark(group, request, #open, waited)
     elseif room(lead, request).all > 0 then
       local others = {unpack(group, 2)}
       table.sort(others, function(a, b)
@@ -181,6 +227,9 @@ for _, request in ipairs(requests) do
     if count > request.maxContainers then
       return {0, 'all ' .. request.maxContainers .. ' containers of ' .. request.key .. ' are busy (max_containers)'}
     end
+    if is_kept(request, node, use) then
+      return {0, 'what is free on ' .. request.node .. ' is kept for the gang of ' .. mark.key .. ', which has waited longest'}
+    end
     local all, before = asked[request.node], given[request.node]
     local cpu_left, memory_left = node.cpuMillis - use.cpuMillis, node.memoryBytes - use.memoryBytes
     if request.cpuMillis > cpu_left then
@@ -225,4 +274,5 @@ for _, request in ipairs(requests) do
   end
 end
 for _, booking in ipairs(made) do redis.call('HSET', booking[1], booking[2], booking[3]) end
+if mark and #made > 0 and mark.key == requests[1].key then redis.call('DEL', KEYS[2]) end
 return {1, '[' .. table.concat(answers, ',') .. ']'}

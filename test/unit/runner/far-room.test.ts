@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import type { Booking, NodeFacts } from "../../../core/capacity-ledger.ts";
 import { canMeet } from "../../../core/places.ts";
+import { lackHere } from "../../../runner/earmark.ts";
 import { enough } from "../../../runner/far-room.ts";
 
 const node = (id: string, facts: Partial<NodeFacts> = {}) =>
@@ -39,3 +40,18 @@ test.each([
   [node("a"), node("b", { engine: "docker" }), false],
   [node("a", { meets: undefined }), node("b"), false],
 ])("nodes of one engine with something in common can meet", (one, other, can) => expect(canMeet(one, other)).toBe(can));
+
+test("a node says what it lacks of what it keeps for a gang, as the ledger would", () => {
+  const mark = { key: "a/gang" as const, cpuMillis: 1_000, memoryBytes: 2 ** 20, quota: { nod_a: 2 } };
+  const memoryBytes = 3 * 2 ** 20;
+  const here = node("nod_a", { memoryBytes, gpus: [{ uuid: "GPU-1", model: "NVIDIA A100", memoryBytes: 1 }] });
+  expect(lackHere(mark, here, [booked("x", 2_000)])).toBeUndefined();
+  expect(lackHere(mark, here, [booked("x", 2_500)])).toBe("no cpu: 2 asked, 1.5 free on nod_a");
+  expect(lackHere(mark, here, [{ ...booked("x", 1), memoryBytes: 2 ** 21 }])).toBe(
+    "no memory: 2 MiB asked, 1 MiB free on nod_a",
+  );
+  const holder = { ...booked("x", 1, ["GPU-1"]), key: "a/f" as const };
+  expect(lackHere({ ...mark, gpu: { model: "a100", count: 1 } }, here, [holder])).toBe(
+    "no a100 free: 2 asked, 0 free on nod_a, held by a/f",
+  );
+});
