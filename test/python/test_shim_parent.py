@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+from fabric_sdk._shim.parent import pause_s
 from test_golden import same_shape
 
 CODE = """
@@ -72,3 +73,8 @@ def test_a_container_that_is_stopped_lets_its_input_end(runner):
     os.kill(r.process.pid, signal.SIGTERM)
     assert r.outcome()[1] == b'"whole"'
     assert r.process.wait(10) == 0
+
+
+def test_workers_that_die_one_after_the_other_come_ever_more_slowly():
+    assert [pause_s(deaths) for deaths in (1, 2, 3, 4)] == [0, 0.1, 0.2, 0.4]
+    assert pause_s(1_000) == 10

@@ -26,6 +26,14 @@ from .ranks import kill_leftovers, oom_kills
 #: What a worker tells its parent: that inputs may come, and that it ends as it was asked to.
 _READY, _DONE = b"r", b"d"
 _CHUNK = 32 * 1024
+#: A worker that lived so long did not die of how it started.
+_SETTLED_S = 10.0
+_LONGEST_PAUSE_S = 10.0
+
+
+def pause_s(deaths: int) -> float:
+    """Before the next worker, after so many that died young: none after the first, which an input may have ended."""
+    return 0.0 if deaths < 2 else min(0.1 * 2.0 ** (deaths - 2), _LONGEST_PAUSE_S)
 
 
 class Worker(Shim):
@@ -85,13 +93,16 @@ class Parent:
         gc.collect()
         gc.freeze()  # what is shared with workers is not touched, and so not copied, by their collections
         more: Header = {}
-        count = 0
+        count = in_a_row = 0
         while True:
             killed_before = oom_kills()
+            began = time.perf_counter()
             code, replace = self._work(loaded, import_ms, more, held)
             if not replace or self._stopping:
                 return code
             count += 1
+            in_a_row = in_a_row + 1 if time.perf_counter() - began < _SETTLED_S else 1
+            time.sleep(pause_s(in_a_row))
             more = {"after": {"count": count, "code": code, "out_of_memory": oom_kills() > killed_before}}
             held, import_ms = b"", 0.0
 
@@ -108,6 +119,7 @@ class Parent:
         ended = 0
         while ended != pid:  # in a container, orphans are ours, too
             ended, status = os.waitpid(-1, 0)
+        self._worker = 0
         kill_leftovers(pid)
         try:
             said = os.read(read, 16)
