@@ -125,7 +125,8 @@ export function createRoom(options: RoomOptions): Room {
         if (!victim && isOfSeveralNodes(answer.refused) && (await options.makeFarRoom(wanted[0]!, wanted.length)))
           continue;
         if (!victim) {
-          turns.refused(key, answer.refused);
+          // What this node has to give for a gang on several, the earmark says.
+          if (!isOfSeveralNodes(answer.refused)) turns.refused(key, answer.refused);
           return coming(without) ?? answer;
         }
         log.info({ container: victim.id, for: key, refused: answer.refused }, "evicting an idle container");

@@ -35,3 +35,23 @@ it("asks again for the same containers when it does not learn whether they are b
   expect(await room.book(["con_1"], fn, manifest)).toEqual({ places: [{ id: "con_1", at: "nod_1", gpus: ["GPU-0"] }] });
   expect([...booked.keys()]).toEqual(["con_1"]);
 });
+
+it("leaves it to the earmark what this node has to give for a gang that several lack room for", async () => {
+  const told: string[] = [];
+  const refusals = ["no cpu: 1 asked, 0 free on nod_1", "no cpu: 3 asked, 2 free on 3 nodes"];
+  const capacity = { book: async () => ({ refused: refusals[0]! }) } as unknown as CapacityLedger;
+  const room = createRoom({
+    ...{ clock: systemClock, capacity, node: "nod_1", log: createLog("runner", "silent"), maxBoots: 1 },
+    lend: async () => false,
+    containers: () => [],
+    onFree() {},
+    makeFarRoom: async () => false,
+    lackingElsewhere: async () => new Map(),
+    turns: { mustWait: () => undefined, refused: (_key, why) => void told.push(why), served() {}, ended() {} },
+  });
+  for (const refused of [...refusals]) {
+    expect(await room.book(["con_1"], fn, manifest)).toEqual({ refused });
+    refusals.shift();
+  }
+  expect(told).toEqual(["no cpu: 1 asked, 0 free on nod_1"]);
+});
