@@ -53,10 +53,14 @@ export function createFarHost(link: Link, gang: string, node: string, onLeaving:
     else waiting?.resolve(JSON.parse(body.toString("utf8")));
   }
 
-  function onBroken(why: string): void {
-    lost = why;
+  function giveUpAsking(why: string): void {
     for (const waiting of asked.values()) waiting.reject(new FabricError("node_lost", why));
     asked.clear();
+  }
+
+  function onBroken(why: string): void {
+    lost = why;
+    giveUpAsking(why);
     for (const one of members.values()) one.onLost(why);
   }
 
@@ -96,7 +100,9 @@ export function createFarHost(link: Link, gang: string, node: string, onLeaving:
 
   function removed(container: string): void {
     members.delete(container);
-    if (members.size === 0) session?.close();
+    if (members.size > 0) return;
+    session?.close();
+    giveUpAsking(`its containers on ${node} have ended`);
   }
 
   return {

@@ -61,6 +61,15 @@ def trains(epochs: int, kill_at: int = -1, missing: bool = False) -> dict[str, o
     return {"begin": begin, "step": last.step, "files": files, "read": all_reduce(len(files))}
 
 
-@app.function(gang=6, cpu=0.5, network="none")
-def sealed() -> dict[str, object]:
+def meets() -> dict[str, object]:
     return {"sum": all_reduce(1), "interfaces": sorted(os.listdir("/sys/class/net")), **facts()}
+
+
+@app.function(gang=3, cpu=1, network="none")
+def sealed() -> dict[str, object]:
+    return meets()
+
+
+@app.function(gang=3, cpu=1)
+def reaching() -> dict[str, object]:
+    return meets()
