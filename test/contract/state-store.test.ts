@@ -373,6 +373,25 @@ describe("capacity", () => {
     expect(await state.capacity.book(gang(1))).toMatchObject({ refused: "no cpu: 1 asked, 0 free on nod_1" });
   });
 
+  test("spreads a gang's GPUs: each container has all of its own on one node", async () => {
+    const meets = ["swarm:s"];
+    const gpus = ["GPU-1", "GPU-2", "GPU-3"].map((uuid) => ({ uuid, model: "NVIDIA A100", memoryBytes: 1 }));
+    for (const id of ["nod_1", "nod_2"]) await state.capacity.announce({ ...node, id, meets, gpus }, 60_000);
+    const gang = (count: number) =>
+      Array.from({ length: count }, () => ask({ cpuMillis: 1, key: "bert/train", gpu: { model: "A100", count: 2 } }));
+    expect(await state.capacity.book(gang(3), { waitedMs: 0 })).toEqual({
+      refused: "no A100 free: 6 asked, 4 free on 2 nodes",
+    });
+    const booked = await state.capacity.book(gang(2), { waitedMs: 0 });
+    expect("refused" in booked ? booked : booked.map((one) => [one.node, one.gpus])).toEqual([
+      ["nod_1", ["GPU-1", "GPU-2"]],
+      ["nod_2", ["GPU-1", "GPU-2"]],
+    ]);
+    expect(await state.capacity.book(gang(2), { waitedMs: 0 })).toEqual({
+      refused: "no A100 free: 4 asked, 0 free on 2 nodes, 4 held by bert/train",
+    });
+  });
+
   test("keeps what becomes free for the gang that has waited longest, as much as it needs and while it asks", async () => {
     const meets = ["machine:m"];
     for (const id of ["nod_1", "nod_2"]) await state.capacity.announce({ ...node, id, meets, cpuMillis: 4000 }, 60_000);
