@@ -119,7 +119,9 @@ export function createRoom(options: RoomOptions): Room {
           refusals.forget(key);
           return { places: answer.map(({ container, node: at, gpus }) => ({ id: container, at, gpus })) };
         }
-        refusals.note(key);
+        // Its own limit is no lack of room, for which others would have to give way.
+        if (answer.refused.endsWith("(max_containers)")) refusals.forget(key);
+        else refusals.note(key);
         if (await options.lend()) continue;
         const victim = victimFor(answer.refused, fn, manifest);
         if (!victim && isOfSeveralNodes(answer.refused) && (await options.makeFarRoom(wanted[0]!, wanted.length)))
