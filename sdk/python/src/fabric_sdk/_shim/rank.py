@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -22,11 +23,30 @@ from .execute import EventLoop, Executor, MainThread
 from .frames import Header
 from .load import Code, called
 from .operations import RunnerChannel
+from .output import Output
 
 #: For the acknowledgement, which comes when the result is stored; the parent ends us when there is no runner any more.
 _ACKNOWLEDGED_S = 30 * 86_400.0
+_READ_S = 1.0
 _DEBIAN_PACKAGES = "/usr/lib/python3/dist-packages/"
 _SIOCGIFADDR = 0x8915
+
+
+class _ReadByParent(Output):
+    """Descriptors 1 and 2 are pipes whose other ends the parent has."""
+
+    def drain(self, attempt: Attempt | None = None) -> None:
+        """The parent has read what was printed so far, unless it is stuck: how the attempt ended is told after it."""
+        super().drain(attempt)
+        until = time.monotonic() + _READ_S
+        while any(map(self._unread, (1, 2))) and time.monotonic() < until:
+            time.sleep(0.001)
+
+    def _unread(self, fd: int) -> int:
+        try:
+            return self._waiting(fd)
+        except OSError:
+            return 0  # user code has closed it, or put something else there
 
 
 class Rank(Shim):
@@ -34,6 +54,7 @@ class Rank(Shim):
 
     def __init__(self, path: str, code: Code) -> None:
         super().__init__(path)
+        self.output = _ReadByParent(self._emit)
         self._code = code
         self._streams = f"streams-{os.path.basename(path)}"
 
