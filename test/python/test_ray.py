@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -72,14 +74,17 @@ def gang(tmp_path):
             **more,
         }
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        ranks.append(subprocess.Popen([sys.executable, "-c", RANK], env=env, text=True, **pipes))
+        ranks.append(
+            subprocess.Popen([sys.executable, "-c", RANK], env=env, text=True, start_new_session=True, **pipes)
+        )
         return ranks[-1]
 
     start.folder = Path("/tmp", f"ray-{zlib.crc32(f'inv_{port}-1'.encode()):08x}")
     start.told = tmp_path / "told"
     yield start
     for one in ranks:
-        one.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(one.pid, signal.SIGKILL)  # as a gang's parent does
         one.communicate()
 
 
