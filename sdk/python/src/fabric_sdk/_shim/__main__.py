@@ -227,12 +227,17 @@ def behave_as_a_child() -> None:
     signal.signal(signal.SIGURG, signal.SIG_DFL)
 
 
-def main() -> None:
+def socket_path() -> str:
+    """The runner's socket; without one there is nobody to serve."""
     path = os.environ.get("FABRIC_SOCKET")
     if not path:
         print("fabric shim: FABRIC_SOCKET must name the runner's socket", file=sys.stderr)
         sys.exit(64)
-    shim = Shim(path)
+    return path
+
+
+def main() -> None:
+    shim = Shim(socket_path())
     status = shim.run()
     sys.stdout.flush()
     sys.stderr.flush()

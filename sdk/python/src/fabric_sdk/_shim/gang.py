@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from . import complaint, rank
+from .__main__ import socket_path
 from .frames import PROTOCOL_VERSION, Decoder, Header, ProtocolError, encode
 from .load import Code, load
 from .outcome import clip, trace
@@ -135,10 +136,7 @@ class Gang:
 
 def main() -> None:
     """The container's program."""
-    path = os.environ.get("FABRIC_SOCKET")
-    if not path:
-        print("fabric shim: FABRIC_SOCKET must name the runner's socket", file=sys.stderr)
-        sys.exit(64)
+    path = socket_path()
     try:
         status = Gang(path).run()
     except ConnectionError as error:

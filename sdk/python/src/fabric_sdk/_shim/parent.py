@@ -10,12 +10,11 @@ import gc
 import os
 import signal
 import socket
-import sys
 import time
 from typing import Any
 
 from . import complaint, rank
-from .__main__ import Shim
+from .__main__ import Shim, socket_path
 from .execute import Executor
 from .frames import Decoder, Header
 from .load import Code, load
@@ -153,10 +152,7 @@ class Parent:
 
 def main() -> None:
     """The container's program."""
-    path = os.environ.get("FABRIC_SOCKET")
-    if not path:
-        print("fabric shim: FABRIC_SOCKET must name the runner's socket", file=sys.stderr)
-        sys.exit(64)
+    path = socket_path()
     try:
         status = Parent(path).run()
     except BaseException as error:
