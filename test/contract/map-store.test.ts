@@ -1,22 +1,14 @@
 /** The promises of MapStore, against a real Redis. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { newId } from "../../core/ids.ts";
 import { decodeBlock, encodeBlock } from "../../core/map.ts";
 import type { Attempt, StateStore } from "../../core/state-store.ts";
-import { startRedis, type TestRedis, until } from "../support/redis.ts";
-import { connectState } from "../support/state.ts";
+import { until } from "../support/redis.ts";
+import { freshStates } from "../support/state.ts";
 
-let redis: TestRedis;
 let state: StateStore;
-let prefix = 0;
-
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis.close());
-beforeEach(async () => {
-  state = await connectState({ url: redis.url, prefix: `m${prefix++}`, recordTtlSeconds: 60 });
-  return () => state.close();
+freshStates((fresh) => {
+  ({ state } = fresh);
 });
 
 const owner = { runner: "run_1", node: "nod_1", leaseMs: 10_000 };

@@ -1,22 +1,14 @@
 /** The promises of StateStore about when an input runs, against a real Redis: later, not too late, once, or again. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { newId } from "../../core/ids.ts";
 import type { NewInvocation } from "../../core/invocation.ts";
 import type { QueuedEntry, StateStore } from "../../core/state-store.ts";
-import { startRedis, type TestRedis, until } from "../support/redis.ts";
-import { connectState } from "../support/state.ts";
+import { until } from "../support/redis.ts";
+import { freshStates } from "../support/state.ts";
 
-let redis: TestRedis;
 let state: StateStore;
-let prefix = 0;
-
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis.close());
-beforeEach(async () => {
-  state = await connectState({ url: redis.url, prefix: `t${prefix++}`, recordTtlSeconds: 60 });
-  return () => state.close();
+freshStates((fresh) => {
+  ({ state } = fresh);
 });
 
 const call = (over: Partial<NewInvocation> = {}): NewInvocation => ({

@@ -1,25 +1,19 @@
 /** The promises of StateStore about head starts, against a real Redis: who is claimed first, and that nobody is left behind. */
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { newId } from "../../core/ids.ts";
 import type { NewInvocation } from "../../core/invocation.ts";
 import type { QueuedEntry, StateStore } from "../../core/state-store.ts";
 import { createClaims } from "../../runner/claim.ts";
 import type { NodeIdentity } from "../../runner/container-plan.ts";
-import { startRedis, type TestRedis, until } from "../support/redis.ts";
-import { connectState } from "../support/state.ts";
+import { type TestRedis, until } from "../support/redis.ts";
+import { connectState, freshStates } from "../support/state.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 
 let redis: TestRedis;
 let state: StateStore;
-let prefix = 0;
-
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis.close());
-beforeEach(async () => {
-  state = await connectState({ url: redis.url, prefix: `t${prefix++}`, recordTtlSeconds: 60 });
-  return () => state.close();
+let prefix: string;
+freshStates((fresh) => {
+  ({ redis, state, prefix } = fresh);
 });
 
 const owner = { runner: "run_1", node: "nod_1", leaseMs: 10_000, key: "a/f" } as const;
@@ -203,7 +197,7 @@ test("a claim asked again finds what it took, its own call or another, and only 
 test("a claim whose answer is lost is the claimant's all the same", async () => {
   const proxy = await startTcpProxy(redis.port, { resp: true });
   const url = `redis://127.0.0.1:${proxy.port}`;
-  const proxied = await connectState({ url, prefix: `t${prefix - 1}`, recordTtlSeconds: 60 });
+  const proxied = await connectState({ url, prefix, recordTtlSeconds: 60 });
   try {
     const identity = { runner: "run_1", node: "nod_1" } as NodeIdentity;
     const claims = createClaims({ state: proxied, identity, leaseMs: 10_000, offerEntry: async () => {} }, "a/f");

@@ -1,24 +1,18 @@
 /** The promises of StateStore, against a real Redis. */
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { CapacityRequest, NodeFacts } from "../../core/capacity-ledger.ts";
 import { newId } from "../../core/ids.ts";
 import type { FunctionKey, InvocationRecord, NewInvocation } from "../../core/invocation.ts";
 import type { StateStore } from "../../core/state-store.ts";
 import { startRedis, type TestRedis, until } from "../support/redis.ts";
-import { connectState } from "../support/state.ts";
+import { connectState, freshStates } from "../support/state.ts";
 
 let redis: TestRedis;
 let state: StateStore;
-let prefix = 0;
-
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis.close());
-beforeEach(async () => {
-  state = await connectState({ url: redis.url, prefix: `t${prefix++}`, recordTtlSeconds: 60 });
-  return () => state.close();
+let prefix: string;
+freshStates((fresh) => {
+  ({ redis, state, prefix } = fresh);
 });
 
 const call = (over: Partial<NewInvocation> = {}): NewInvocation => ({
@@ -149,7 +143,7 @@ describe("steps of one moment", () => {
   test("fail alone: one that cannot be done does not undo the others", async () => {
     const [good, bad] = [call(), call()];
     const plain = new Redis(redis.url);
-    await plain.set(`t${prefix - 1}:inv:${bad.id}`, "no hash");
+    await plain.set(`${prefix}:inv:${bad.id}`, "no hash");
     plain.disconnect();
     const [first, second, third] = await Promise.allSettled(
       [good, bad, call()].map((one) => state.invocations.accept(one)),
