@@ -11,7 +11,7 @@ export function neverFits(functions: FunctionSpec[], nodes: NodeFacts[]): string
   if (nodes.length === 0) return [];
   return functions
     .filter((fn) => !groupsOf(fn, nodes).some((group) => roomOn(fn, group) >= gangOf(fn)))
-    .map((fn) => `${fn.name} asks for ${wish(fn)}${isGang(fn) ? `: ${gangLack(fn, nodes)}` : ""}`);
+    .map((fn) => `${fn.name} asks for ${wish(fn)}: ${whatIsMissing(fn, nodes)}`);
 }
 
 /** Each node alone; for a gang of several containers also those that can reach each other. */
@@ -67,11 +67,12 @@ function lacks(fn: FunctionSpec, group: NodeFacts[]): { need: Need; asked: numbe
 }
 
 /** On the node, or the nodes, that lack least. */
-function gangLack(fn: FunctionSpec, nodes: NodeFacts[]): string {
+function whatIsMissing(fn: FunctionSpec, nodes: NodeFacts[]): string {
   const shortage = (group: NodeFacts[]): number => sum(lacks(fn, group).map(({ asked, there }) => 1 - there / asked));
   const best = groupsOf(fn, nodes).sort((a, b) => shortage(a) - shortage(b))[0]!;
   const parts = lacks(fn, best).map(
-    ({ need: { what, unit }, asked, there }) => `${what}: ${asked}${unit} in all, ${there}${unit} there`,
+    ({ need: { what, unit }, asked, there }) =>
+      `${what}: ${asked}${unit} ${isGang(fn) ? "in all" : "asked"}, ${there}${unit} there`,
   );
   const who = best.length > 1 ? `its ${best.length} nodes together do not have` : "no node has";
   if (parts.length === 0) return `${who} room for more than ${roomOn(fn, best)} containers`;

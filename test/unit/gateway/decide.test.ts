@@ -160,12 +160,24 @@ describe("placement", () => {
   const fn = (facts: object) => ({ name: "f", cpu: 1, memory: 512, gpu: null, ...facts }) as FunctionSpec;
   test.each([
     ["fits", {}, []],
-    ["cpu", { cpu: 8 }, ["f asks for 8 cpu, 512 MiB"]],
+    ["cpu", { cpu: 8 }, ["f asks for 8 cpu, 512 MiB: no node has enough cpu: 8 asked, 4 there"]],
     ["memory by its request", { memory: [512, 4096] }, []],
-    ["memory", { memory: 4096 }, ["f asks for 1 cpu, 4096 MiB"]],
+    [
+      "memory",
+      { memory: 4096 },
+      ["f asks for 1 cpu, 4096 MiB: no node has enough memory: 4096 MiB asked, 1024 MiB there"],
+    ],
     ["a GPU by part of its name", { gpu: "a100" }, []],
-    ["two GPUs", { gpu: "A100:2" }, ["f asks for 1 cpu, 512 MiB and gpu A100:2"]],
-    ["another GPU", { gpu: "H100" }, ["f asks for 1 cpu, 512 MiB and gpu H100"]],
+    [
+      "two GPUs",
+      { gpu: "A100:2" },
+      ["f asks for 1 cpu, 512 MiB and gpu A100:2: no node has enough gpu A100: 2 asked, 1 there"],
+    ],
+    [
+      "another GPU",
+      { gpu: "H100" },
+      ["f asks for 1 cpu, 512 MiB and gpu H100: no node has enough gpu H100: 1 asked, 0 there"],
+    ],
     ["any GPU", { gpu: "any" }, []],
   ])("%s", (_name, wish, expected) => {
     expect(neverFits([fn(wish)], [node({}), node({ gpus: [gpu] })])).toEqual(expected);
