@@ -28,6 +28,8 @@ export interface SessionEvents {
 
 export interface Link {
   open(peer: string, gang: string, events: SessionEvents): Session;
+  /** Nodes whose runners were silent for a lease, until they are heard again or the ledger must know as well. */
+  silent(): string[];
   /** `host` is told of gangs that another runner opens. */
   start(host: (session: Session) => SessionEvents): Promise<void>;
   /** After what is still to be sent. */
@@ -73,6 +75,7 @@ export function createLink(deps: LinkDeps): Link {
   const outboxes = new Map<string, LinkOutbox>();
   const stopped = new AbortController();
   const bell = doorbell(clock, stopped.signal);
+  const silentSince = new Map<string, number>();
   let host: ((session: Session) => SessionEvents) | undefined;
   let lookedAt = clock.monotonic();
   let stopBeats = (): void => {};
@@ -126,6 +129,7 @@ export function createLink(deps: LinkDeps): Link {
     const [frame] = frameDecoder(MOST)(bytes);
     const { gang, from, n, sign, message } = frame!.header as Envelope;
     const name = nameOf(gang, from);
+    silentSince.delete(from);
     if (sign === "gone") return void breakOne(name, `the runner of ${from} does not know the gang any more`);
     const open = sessions.get(name) ?? (n === 1 && host ? add(gang, from, host) : undefined);
     if (!open) return void tell(from, { gang, sign: "gone" });
@@ -161,8 +165,10 @@ export function createLink(deps: LinkDeps): Link {
       if (letters.length < BATCH) break;
     }
     for (const [name, { heardAt, session }] of [...sessions])
-      if (leasesEnded(heardAt, leaseMs, clock.monotonic()))
+      if (leasesEnded(heardAt, leaseMs, clock.monotonic())) {
+        silentSince.set(session.peer, clock.monotonic());
         breakOne(name, `the runner of ${session.peer} has not been heard of for ${leaseMs / 1000} s`);
+      }
   }
 
   /** Only a cut between this node and Redis lets others take over meanwhile. */
@@ -195,6 +201,11 @@ export function createLink(deps: LinkDeps): Link {
 
   return {
     open: (peer, gang, events) => add(gang, peer, () => events).session,
+    silent() {
+      // A node counts as gone after two leases.
+      for (const [peer, at] of silentSince) if (clock.monotonic() - at > 2 * leaseMs) silentSince.delete(peer);
+      return [...silentSince.keys()];
+    },
     async start(given) {
       // What was meant for the process before this one; whoever wrote it learns that nothing of it is known.
       await posts.clear(node);

@@ -47,6 +47,8 @@ export interface RoomOptions {
   turns: Turns;
   /** Ends idle containers here and on other nodes for a gang of `count` such containers; answers whether it did. */
   makeFarRoom(request: CapacityRequest, count: number): Promise<boolean>;
+  /** Nodes that the ledger may not know to be gone yet. */
+  silent(): string[];
   /** By node, why it cannot take some of `count` such containers yet: it lacks the image. */
   lackingElsewhere(request: CapacityRequest, count: number, image: string): Promise<Map<string, string>>;
 }
@@ -112,7 +114,9 @@ export function createRoom(options: RoomOptions): Room {
         const others = turns.mustWait(key, fn);
         if (others) return { refused: others };
         // A reply may get lost: the same containers again are answered with what they have.
-        const gang = isSpread ? { waitedMs: refusals.waited(key), without: [...without.keys()] } : undefined;
+        const gang = isSpread
+          ? { waitedMs: refusals.waited(key), without: [...without.keys(), ...options.silent()] }
+          : undefined;
         const answer = await untilDone(() => capacity.book(wanted, gang));
         if (!("refused" in answer)) {
           turns.served(key);

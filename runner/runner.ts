@@ -161,6 +161,7 @@ export function createRunner(options: RunnerOptions): Runner {
     containers: allContainers,
     onFree: pumpAll,
     makeFarRoom: far.room.make,
+    silent: far.link.silent,
     lackingElsewhere: far.images.lacking,
   });
 

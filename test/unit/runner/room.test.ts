@@ -29,6 +29,7 @@ it("asks again for the same containers when it does not learn whether they are b
     containers: () => [],
     onFree() {},
     makeFarRoom: async () => false,
+    silent: () => [],
     lackingElsewhere: async () => new Map(),
     turns: { mustWait: () => undefined, refused() {}, served() {}, ended() {} },
   });
@@ -46,6 +47,7 @@ it("leaves it to the earmark what this node has to give for a gang that several 
     containers: () => [],
     onFree() {},
     makeFarRoom: async () => false,
+    silent: () => [],
     lackingElsewhere: async () => new Map(),
     turns: { mustWait: () => undefined, refused: (_key, why) => void told.push(why), served() {}, ended() {} },
   });
